@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _SYMBOL = re.compile(r"[A-Z]{3}_[A-Z]{3}")
 
 _TWO_DECIMAL_QUOTES = frozenset({"JPY", "HUF", "THB"})
-_EXCEPTIONS = {"HKD_JPY": -4, "USD_PHP": -2}
+_EXCEPTIONS = {"HKD_JPY": -4, "USD_INR": -2, "USD_PHP": -2}
 
 
 @dataclass(frozen=True)

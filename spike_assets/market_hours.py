@@ -13,9 +13,9 @@ import pandas as pd
 
 from spike_assets.granularity import GRID_ANCHOR, NEW_YORK, Granularity
 
-WEEK_OPEN = timedelta(days=6, hours=17)
+WEEK_OPEN = pd.Timedelta(days=6, hours=17)
 """Sunday 17:00 New York, counted from Monday 00:00."""
-WEEK_CLOSE = timedelta(days=4, hours=17)
+WEEK_CLOSE = pd.Timedelta(days=4, hours=17)
 """Friday 17:00 New York, counted from Monday 00:00."""
 
 _SEARCH = timedelta(days=17)  # reaches over two weekly closes, so that it always holds a closed candle
@@ -84,7 +84,7 @@ def on_grid(granularity: Granularity, times: pd.DatetimeIndex) -> npt.NDArray[np
 def market_open(times: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
     """Tell at which times the market is open."""
     wall = times.tz_convert(NEW_YORK).tz_localize(None)
-    in_week = (wall - wall.normalize()) + pd.to_timedelta(wall.dayofweek, unit="D")
+    in_week = (wall - wall.normalize()) + pd.to_timedelta(wall.day_of_week, unit="D")
     return np.asarray((in_week < WEEK_CLOSE) | (in_week >= WEEK_OPEN))
 
 
@@ -101,7 +101,7 @@ def candle_times(granularity: Granularity, window: Window) -> pd.DatetimeIndex:
         return utc_index(pd.DatetimeIndex([], tz="UTC"))
     first, last = _steps(utc_index([window.start, window.end]), granularity)
     opens = _grid(np.arange(first, last + 1, dtype=np.int64), granularity)
-    inside = (opens >= window.start) & (opens < window.end)
+    inside = (opens >= pd.Timestamp(window.start)) & (opens < pd.Timestamp(window.end))
     return opens[np.asarray(inside) & traded(granularity, opens)]
 
 
@@ -109,7 +109,7 @@ def last_closed(granularity: Granularity, now: datetime) -> Window:
     """Give the newest candle that has closed at `now`, as its window."""
     opens = candle_times(granularity, Window(now - _SEARCH, now))
     closes = candle_close(granularity, opens)
-    newest = int(np.flatnonzero(closes <= now)[-1])
+    newest = int(np.flatnonzero(closes <= pd.Timestamp(now))[-1])
     return Window(_scalar(opens[[newest]]), _scalar(closes[[newest]]))
 
 
@@ -117,11 +117,13 @@ def next_close(granularity: Granularity, now: datetime) -> datetime:
     """Give the first close of a candle after `now`."""
     opens = candle_times(granularity, Window(now - _SEARCH, now + _SEARCH))
     closes = candle_close(granularity, opens)
-    return _scalar(closes[np.asarray(closes > now)][:1])
+    return _scalar(closes[np.asarray(closes > pd.Timestamp(now))][:1])
 
 
 def nth_candle_before(granularity: Granularity, time: datetime, n: int) -> datetime:
-    """Give the open of the n-th candle that the market can make before `time`."""
+    """Give the open of the n-th candle that the market can make before `time`; the first is the newest."""
+    if n < 1:
+        raise ValueError(f"candles before a time are counted from 1, not {n}")
     reach = granularity.step * n * 7 / 5 + _SEARCH
     return _scalar(candle_times(granularity, Window(time - reach, time))[[-n]])
 
@@ -131,10 +133,9 @@ def slot(granularity: Granularity, opens: pd.DatetimeIndex) -> npt.NDArray[np.in
     if granularity.slot == "any":
         return np.zeros(len(opens), dtype=np.int64)
     local = opens.tz_convert(NEW_YORK)
-    return np.asarray(local.hour if granularity.slot == "hour" else local.dayofweek, dtype=np.int64)
+    return np.asarray(local.hour if granularity.slot == "hour" else local.day_of_week, dtype=np.int64)
 
 
 def _scalar(one: pd.DatetimeIndex) -> datetime:
     moment: datetime = one[0].to_pydatetime()
     return moment.astimezone(UTC)
-

@@ -1,0 +1,5 @@
+"""Pure functions over data frames: no clock, no files, no settings, and the same bits wherever they start.
+
+Every frame here is sorted by (instrument, time) with one row per key. Floats are elementwise on shifted columns,
+a recursion, or an explicit sum, oldest first; never a reduction whose order depends on where it started.
+"""

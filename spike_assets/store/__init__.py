@@ -1,0 +1,1 @@
+"""Where everything is kept. `store` speaks in domain words, `tables` declares, `schema.sql` creates, engines connect."""
