@@ -76,7 +76,7 @@ def events(candles: pd.DataFrame, atr: pd.DataFrame, granularity: Granularity) -
             "volume": candles["volume"].to_numpy(dtype="int64")[at],
             "rebound": rebound,
             "rebound_atr": rebound / value[at],
-            "day_of_week": np.asarray(closed_at.dayofweek, dtype=np.int64),
+            "day_of_week": np.asarray(closed_at.day_of_week, dtype=np.int64),
             "hour_of_day": np.asarray(closed_at.hour, dtype=np.int64),
             "suspect": either[at],
         }

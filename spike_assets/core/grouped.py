@@ -38,7 +38,7 @@ class Grouped:
     def stretches(self) -> list[tuple[int, int]]:
         """Give `(first row, row after the last)` of each instrument."""
         starts = np.unique(self.start)
-        stops = np.append(starts[1:], len(self.start))
+        stops = np.append(starts, len(self.start))[1:]
         return [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
 
     @property
@@ -53,6 +53,13 @@ class Grouped:
             shifted[by:] = values[: len(values) - by]
         shifted[self.rank < by] = fill
         return shifted
+
+
+def stretches(frame: pd.DataFrame) -> dict[str, slice]:
+    """Give the rows of each instrument of a sorted frame."""
+    found = Grouped(frame).stretches()
+    names = frame["instrument"].to_numpy(dtype=object)
+    return {str(names[start]): slice(start, stop) for start, stop in found}
 
 
 def instrument_codes(frame: pd.DataFrame) -> Ints:

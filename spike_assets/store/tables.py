@@ -47,6 +47,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ("instrument", "time")
     bookkeeping: tuple[str, ...] = ()
+    keeps_infinities: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @property
-    def values(self) -> tuple[Column, ...]:
+    def content(self) -> tuple[Column, ...]:
         """The columns that the invariant is about, besides the key."""
         return tuple(c for c in self.columns if c.name not in (*self.key, *self.bookkeeping))
 
@@ -86,7 +87,12 @@ ATR = Table(
         _INSTRUMENT,
         _TIME,
         Column("true_range", "float", "true range, price units", null="on an instrument's first candle"),
-        Column("atr", "float", "average true range, price units", null="on an instrument's first `SPIKE_ATR_PERIOD` candles"),
+        Column(
+            "atr",
+            "float",
+            "average true range, price units",
+            null="on an instrument's first `SPIKE_ATR_PERIOD` candles",
+        ),
         Column("suspect", "bool", "high or low lies more than 10 of the previous candle's ATR beyond open and close"),
     ),
 )
@@ -120,7 +126,7 @@ def _sequence(name: str, kind: Kind, meaning: str, least: int) -> Column:
 
 FEATURES = Table(
     "features",
-    "Features of each event; k is the event, k-1 the instrument's event before, s the last (up to) four `distance_atr`.",
+    "Features of each event; k is the event, k-1 the instrument's event before, s its last (up to) four distance_atr.",
     (
         _INSTRUMENT,
         Column("time", "time", "open of the event's candle"),
@@ -136,11 +142,23 @@ FEATURES = Table(
         Column("hours_since_previous", "float", "closed_at(k) - closed_at(k-1), hours", null=_NO_PREVIOUS),
         Column("candles_since_previous", "int", "candles from k-1 (exclusive) to k", null=_NO_PREVIOUS),
         Column("frequency", "text", "`higher` if hours_since_previous fell, else `lower`", null=_FEWER_THAN.format(2)),
-        Column("volume_roc", "float", "(volume(k) - volume(k-1)) / volume(k-1)", null=f"{_NO_PREVIOUS}, or volume(k-1) = 0"),
+        Column(
+            "volume_roc", "float", "(volume(k) - volume(k-1)) / volume(k-1)", null=f"{_NO_PREVIOUS}, or volume(k-1) = 0"
+        ),
         Column("volume_roc_change", "float", "volume_roc(k) - volume_roc(k-1)", null="where either is"),
-        Column("volume_trend", "text", "`accelerating` if volume_roc_change > 0 else `decelerating`", null="with volume_roc_change"),
+        Column(
+            "volume_trend",
+            "text",
+            "`accelerating` if volume_roc_change > 0 else `decelerating`",
+            null="with volume_roc_change",
+        ),
         Column("relative_volume", "float", "volume / median of the last 20 of its slot", null=_SLOT),
-        Column("volume_z", "float", "robust z of ln volume over the same samples, 2 decimals", null=f"{_SLOT}, MAD 0 or volume 0"),
+        Column(
+            "volume_z",
+            "float",
+            "robust z of ln volume over the same samples, 2 decimals",
+            null=f"{_SLOT}, MAD 0 or volume 0",
+        ),
         *(Column(f"resistances_{n}", "int", f"events among the last {n} candles") for n in (10, 20, 30, 50)),
         _sequence("last", "float", "s_n, ATRs", 1),
         Column("sequence_count", "int", "n, 0 to 4"),
@@ -166,12 +184,16 @@ QUARANTINE = Table(
         _INSTRUMENT,
         Column("time", "time", "the time that the candle claims"),
         Column("reason", "text", "the first rule that it broke (`core.quality.REASONS`)"),
-        *(Column(price, "float", f"{price} as given, perhaps infinite", null="where it was no number") for price in ("open", "high", "low", "close")),
+        *(
+            Column(price, "float", f"{price} as given, perhaps infinite", null="where it was no number")
+            for price in ("open", "high", "low", "close")
+        ),
         Column("volume", "float", "volume as given", null="where it was no number"),
         Column("fetched_at", "time", "when it was fetched last"),
     ),
     key=("instrument", "time", "reason"),
     bookkeeping=("fetched_at",),
+    keeps_infinities=True,
 )
 
 TABLES: dict[str, Table] = {table.name: table for table in (CANDLES, ATR, EVENTS, FEATURES, QUARANTINE)}

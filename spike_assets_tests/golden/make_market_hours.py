@@ -23,6 +23,7 @@ import csv
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -72,11 +73,6 @@ def w_opens(hour: datetime) -> bool:
     return d_opens(hour) and hour.astimezone(NEW_YORK).weekday() == FRIDAY
 
 
-def pairs(times: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """Give each time with the one after it."""
-    return zip(times, times[1:], strict=False)
-
-
 def text(time: datetime) -> str:
     """Write a time as the golden files do."""
     return time.strftime("%Y-%m-%dT%H:%MZ")
@@ -85,7 +81,7 @@ def text(time: datetime) -> str:
 def days() -> Iterator[Row]:
     """Give the rows of `days.csv`."""
     opens = [hour for hour in hours(FIRST, LAST + HOUR) if d_opens(hour)]
-    for start, end in pairs(opens):
+    for start, end in pairwise(opens):
         yield {
             "weekday": start.astimezone(NEW_YORK).strftime("%a"),
             "market": "open" if market_is_open(start) else "closed",
@@ -98,7 +94,7 @@ def days() -> Iterator[Row]:
 def weeks() -> Iterator[Row]:
     """Give the rows of `weeks.csv`."""
     opens = [hour for hour in hours(FIRST, LAST + HOUR) if w_opens(hour)]
-    for start, end in pairs(opens):
+    for start, end in pairwise(opens):
         traded = [hour for hour in hours(start, end) if market_is_open(hour)]
         yield {
             "open": text(start),

@@ -1,0 +1,104 @@
+"""The first stage: which candles to ask for, and storing what came.
+
+Fetching holds no lock. What comes is validated; the rest goes into quarantine, and nothing is lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from spike_assets import market_hours
+from spike_assets.core.quality import validate
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.stages import STAGES
+from spike_assets.pipeline.summary import Summary
+from spike_assets.sources.base import Fetched, no_candles
+from spike_assets.store.store import Session
+
+ASK_AGAIN = timedelta(days=1)
+"""How long an instrument that the source does not know is left alone."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a source gave, and when."""
+
+    asked: Mapping[str, Window]
+    fetched: Fetched
+    fetched_at: datetime
+    unavailable: tuple[str, ...]
+
+
+def windows(
+    pipeline: Pipeline, session: Session, granularity: Granularity, window: Window, now: datetime
+) -> dict[str, Window]:
+    """Give what is to be asked for: per instrument from its last stored candle, or from the window's start.
+
+    An instrument without any candle is asked for its warm-up as well. Nothing is asked of an instrument that has
+    every candle up to the window's end, and once a day only of one that the source does not know.
+    """
+    known = session.ops.unavailable()
+    resting = set(known["instrument"][known["asked_at"] > now - ASK_AGAIN])
+    asked = [instrument for instrument in pipeline.instruments if instrument not in resting]
+    newest = session.data.newest(granularity, asked, window.start - granularity.lookback)
+    starts = {i: _start(pipeline, granularity, window, newest.get(i)) for i in asked}
+    return {i: Window(start, window.end) for i, start in starts.items() if start < window.end}
+
+
+def _start(pipeline: Pipeline, granularity: Granularity, window: Window, newest: datetime | None) -> datetime:
+    if newest is None:
+        if not pipeline.warmup:
+            return window.start
+        return market_hours.nth_candle_before(granularity, window.start, pipeline.warmup)
+    if newest >= window.start:
+        return window.start
+    return market_hours.close_of(granularity, newest)
+
+
+def fetch(
+    pipeline: Pipeline, granularity: Granularity, asked: Mapping[str, Window], now: datetime, deadline: Deadline
+) -> Received:
+    """Ask the source."""
+    fetched = Fetched(no_candles())
+    if asked:
+        fetched = pipeline.source.fetch(granularity, asked, now=now, deadline=deadline)
+    return Received(asked, fetched, now, tuple(sorted(fetched.unavailable)))
+
+
+def store(session: Session, granularity: Granularity, received: Received) -> Summary:
+    """Store what came, in one transaction, and mark the changed range for every stage downstream."""
+    summary = Summary("candles", unavailable=received.unavailable)
+    with summary.timing(), session.transaction():
+        told_apart = validate(received.fetched.candles, granularity, received.fetched_at)
+        changes = session.data.write_candles(granularity, told_apart.candles, received.fetched_at)
+        session.pending.mark(granularity, [stage.name for stage in STAGES], changes.ranges())
+        rejected = session.data.write_quarantine(granularity, told_apart.rejected, received.fetched_at)
+        _note_unavailable(session, received)
+        summary.take(changes)
+        summary.quarantined = rejected.added
+        summary.missing = _missing(granularity, received, told_apart.candles)
+    return summary
+
+
+def _note_unavailable(session: Session, received: Received) -> None:
+    resting = set(session.ops.unavailable()["instrument"])
+    for instrument, reason in received.fetched.unavailable.items():
+        session.ops.write_unavailable(instrument, reason, received.fetched_at)
+    for instrument in sorted(resting & set(received.asked) - set(received.fetched.unavailable)):
+        session.ops.write_available(instrument)
+
+
+def _missing(granularity: Granularity, received: Received, valid: pd.DataFrame) -> tuple[str, ...]:
+    """Give the instruments that were asked for the newest candle and did not have it."""
+    if not received.asked:
+        return ()
+    end = max(window.end for window in received.asked.values())
+    newest = market_hours.candle_times(granularity, Window(end - granularity.lookback, end))[-1]
+    have = set(valid["instrument"][valid["time"] == newest])
+    asked = {i for i, window in received.asked.items() if window.start <= newest}
+    return tuple(sorted(asked - have - set(received.unavailable)))

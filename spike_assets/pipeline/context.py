@@ -1,0 +1,112 @@
+"""What every pass works with: a source, a store, and the settings that give the numbers their meaning."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from spike_assets.core import FORMULA_VERSION
+from spike_assets.deadline import Deadline
+from spike_assets.errors import SettingsError
+from spike_assets.granularity import Granularity
+from spike_assets.settings import Settings
+from spike_assets.sources import open_source
+from spike_assets.sources.base import CandleSource
+from spike_assets.store import open_store
+from spike_assets.store.ops import Provenance
+from spike_assets.store.store import Session, Store
+
+
+def utc_now() -> datetime:
+    """Give the time of day. The only clock; everything else is handed one."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A source, a store, and what is to be done between them.
+
+    Attributes
+    ----------
+    instruments
+        Which instruments are watched.
+    history_start
+        Where partitions, and backfills that name no start, begin.
+    atr_period
+        Wilder's period, in candles.
+    warmup
+        How many candles before its first window an instrument without any is given.
+    clock
+        Gives the time of day, UTC.
+    """
+
+    source: CandleSource
+    store: Store
+    instruments: tuple[str, ...]
+    history_start: datetime
+    atr_period: int = 14
+    warmup: int = 500
+    clock: Callable[[], datetime] = field(default=utc_now, repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Pipeline":
+        """Give the pipeline that the settings ask for."""
+        return cls(
+            source=open_source(settings),
+            store=open_store(settings.database_url),
+            instruments=settings.instruments,
+            history_start=settings.history_start,
+            atr_period=settings.atr_period,
+            warmup=settings.warmup,
+        )
+
+    @property
+    def provenance(self) -> Provenance:
+        """What this pipeline's numbers mean."""
+        return Provenance(self.source.name, self.source.price, self.atr_period, FORMULA_VERSION)
+
+    @contextmanager
+    def changing(self, granularity: Granularity, deadline: Deadline, purpose: str) -> Iterator[Session]:
+        """Open the store to change one granularity, alone; refused where its numbers mean something else."""
+        with (
+            self.store.changing(granularity, deadline, purpose),
+            self.store.writing(deadline, purpose) as session,
+        ):
+            self.require_provenance(session)
+            yield session
+
+    def require_provenance(self, session: Session) -> None:
+        """Raise `SettingsError` where the store's numbers mean something else; an empty one takes our meaning."""
+        stored = session.ops.provenance()
+        if stored is None:
+            session.ops.write_provenance(self.provenance)
+        elif stored != self.provenance:
+            raise SettingsError(refusal(self.store.url, stored, self.provenance))
+
+
+def refusal(url: str, stored: Provenance, wanted: Provenance) -> str:
+    """Say why a pass is refused, and the ways out."""
+    if (stored.source, stored.price) != (wanted.source, wanted.price):
+        rebuild = "`spike rebuild --discard-candles` empties it for the new source"
+    else:
+        rebuild = "`spike rebuild` recomputes it"
+    return (
+        f"{url} holds {_meaning(stored)}, the settings say {_meaning(wanted)};"
+        f" set SPIKE_DATABASE to another database, or {rebuild}"
+    )
+
+
+def _meaning(provenance: Provenance) -> str:
+    return (
+        f"{provenance.source} candles ({provenance.price}) with ATR {provenance.atr_period}"
+        f" and formulas of version {provenance.formula_version}"
+    )
+
+
+@contextmanager
+def timed(milliseconds: dict[str, float], name: str) -> Iterator[None]:
+    """Note how long the block took."""
+    start = time.perf_counter()
+    yield
+    milliseconds[name] = round((time.perf_counter() - start) * 1000, 3)

@@ -1,0 +1,250 @@
+"""The data tables of a granularity: reading stretches of them, and writing only what changed."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from spike_assets.granularity import Granularity
+from spike_assets.store.engine import Connection
+from spike_assets.store.pending import Mark
+from spike_assets.store.rows import comparable, difference, storable
+from spike_assets.store.tables import CANDLES, QUARANTINE, Column, Table
+
+
+class Span(NamedTuple):
+    """A stretch of one instrument's candles: `start <= time < end`, UTC."""
+
+    instrument: str
+    start: datetime
+    end: datetime
+
+
+_NEWEST = (Column("instrument", "text", "whose candle"), Column("time", "time", "its open"))
+_COUNT = (Column("n", "int", "how many"),)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a write did to one table.
+
+    `keys` has instrument and time of every row that was added, changed or removed.
+    """
+
+    added: int
+    updated: int
+    removed: int
+    keys: pd.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many rows were touched."""
+        return self.added + self.updated + self.removed
+
+    def ranges(self) -> list[Mark]:
+        """Give the changed range per instrument."""
+        if self.keys.empty:
+            return []
+        times = self.keys.groupby("instrument", sort=True)["time"].agg(["min", "max"])
+        return [Mark(str(row[0]), row[1].to_pydatetime(), row[2].to_pydatetime()) for row in times.itertuples()]
+
+
+class Data:
+    """The data tables, through one open connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(
+        self,
+        granularity: Granularity,
+        table: Table,
+        spans: Sequence[Span] | None = None,
+        columns: Iterable[str] | None = None,
+    ) -> pd.DataFrame:
+        """Give rows in key order: those in `spans` (one per instrument), or all; with all columns, or these."""
+        chosen = [c for c in table.columns if columns is None or c.name in set(columns)]
+        names = ", ".join(_selected(column) for column in chosen)
+        order = ", ".join(f"t.{name}" for name in table.key)
+        where, parameters = ("TRUE", []) if spans is None else _in_spans(spans)
+        return self._connection.frame(
+            f"SELECT {names} FROM {granularity.schema}.{table.name} AS t WHERE {where} ORDER BY {order}",  # noqa: S608
+            chosen,
+            parameters,
+        )
+
+    def write_candles(self, granularity: Granularity, candles: pd.DataFrame, fetched_at: datetime) -> Changes:
+        """Store valid candles, one per key, unless the stored one was fetched later.
+
+        A candle that comes again with the same values is only noted as fetched again.
+        """
+        fresh = storable(CANDLES, candles.assign(fetched_at=pd.Timestamp(fetched_at).as_unit("us")))
+        stored = self.read(granularity, CANDLES, _around(fresh))
+        changed, _, at = difference(CANDLES, stored, fresh)
+        older = np.ones(len(fresh), dtype=bool)
+        older[at >= 0] = np.asarray(stored["fetched_at"].iloc[at[at >= 0]] < fetched_at)
+        again = fresh[~changed & older]
+        if len(again):
+            self._note_fetched_again(granularity, again, fetched_at)
+        rows = fresh[changed & older]
+        self._upsert(granularity, CANDLES, rows)
+        added = int((at[changed & older] < 0).sum())
+        return Changes(added, len(rows) - added, 0, rows[["instrument", "time"]])
+
+    def _note_fetched_again(self, granularity: Granularity, again: pd.DataFrame, fetched_at: datetime) -> None:
+        self._connection.load("again", CANDLES.columns[:2], again)
+        self._connection.execute(
+            f"UPDATE {granularity.schema}.candles AS t SET fetched_at = ? FROM again"  # noqa: S608
+            " WHERE t.instrument = again.instrument AND t.time = again.time",
+            [fetched_at],
+        )
+
+    def write_quarantine(self, granularity: Granularity, rejected: pd.DataFrame, fetched_at: datetime) -> Changes:
+        """Keep rejected candles, one per (instrument, time, reason); the same ones again change nothing."""
+        if rejected.empty:
+            return Changes(0, 0, 0, rejected[["instrument", "time"]])
+        fresh = storable(QUARANTINE, rejected.assign(fetched_at=pd.Timestamp(fetched_at).as_unit("us")))
+        stored = self.read(granularity, QUARANTINE, _around(fresh))
+        changed, _, at = difference(QUARANTINE, stored, fresh)
+        rows = fresh[changed]
+        self._upsert(granularity, QUARANTINE, rows)
+        added = int((at[changed] < 0).sum())
+        return Changes(added, len(rows) - added, 0, rows[["instrument", "time"]])
+
+    def replace(self, granularity: Granularity, table: Table, spans: Sequence[Span], rows: pd.DataFrame) -> Changes:
+        """Make the rows of `table` in `spans` exactly `rows`; rows that are right already are not touched."""
+        fresh = storable(table, rows)
+        stored = self.read(granularity, table, spans)
+        changed, gone, at = difference(table, stored, fresh)
+        if gone.any():
+            self._delete(granularity, table, stored[gone])
+        self._upsert(granularity, table, fresh[changed])
+        added = int((at[changed] < 0).sum())
+        keys = pd.concat([fresh.loc[changed, ["instrument", "time"]], stored.loc[gone, ["instrument", "time"]]])
+        return Changes(added, int(changed.sum()) - added, int(gone.sum()), keys)
+
+    def clear(self, granularity: Granularity, table: Table) -> None:
+        """Remove every row of a table."""
+        self._connection.execute(f"DELETE FROM {granularity.schema}.{table.name}")  # noqa: S608
+
+    def newest(self, granularity: Granularity, instruments: Sequence[str], since: datetime) -> dict[str, datetime]:
+        """Give the open of each instrument's newest candle; `since` is a guess that spares reading older ones."""
+        found = self._ends(granularity, "MAX", "WHERE time >= ?", [since])
+        if any(instrument not in found for instrument in instruments):
+            found = self._ends(granularity, "MAX", "", [])
+        return {instrument: found[instrument] for instrument in instruments if instrument in found}
+
+    def oldest(self, granularity: Granularity) -> dict[str, datetime]:
+        """Give the open of each instrument's oldest candle."""
+        return self._ends(granularity, "MIN", "", [])
+
+    def last_time(self, granularity: Granularity) -> datetime | None:
+        """Give the open of the newest candle of all."""
+        found = self._connection.frame(
+            f"SELECT MAX(time) AS time FROM {granularity.schema}.candles",  # noqa: S608
+            _NEWEST[1:],
+        )
+        newest = found["time"].iloc[0]
+        return None if pd.isna(newest) else newest.to_pydatetime()
+
+    def next_after(self, granularity: Granularity, spans: Sequence[Span]) -> dict[str, datetime]:
+        """Give the open of each instrument's first candle behind its span."""
+        found: dict[str, datetime] = {}
+        newest = self.last_time(granularity)
+        for end in sorted({span.end for span in spans}):
+            if newest is None or newest < end:
+                break
+            behind = self._ends(granularity, "MIN", "WHERE time >= ?", [end])
+            found |= {s.instrument: behind[s.instrument] for s in spans if s.end == end and s.instrument in behind}
+        return found
+
+    def _ends(
+        self, granularity: Granularity, which: str, where: str, parameters: list[datetime]
+    ) -> dict[str, datetime]:
+        ends = self._connection.frame(
+            f"SELECT instrument, {which}(time) AS time FROM {granularity.schema}.candles {where} GROUP BY instrument",  # noqa: S608
+            _NEWEST,
+            parameters,
+        )
+        return {str(i): t.to_pydatetime() for i, t in zip(ends["instrument"], ends["time"], strict=True)}
+
+    def count(self, granularity: Granularity, table: Table) -> int:
+        """Give how many rows a table has."""
+        counted = self._connection.frame(f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name}", _COUNT)  # noqa: S608
+        return int(counted["n"].iloc[0])
+
+    def content_hash(self, granularity: Granularity, table: Table) -> str:
+        """Give the SHA-256 of a table's content: keys and values in key order, IEEE bytes, without bookkeeping."""
+        return content_hash(table, self.read(granularity, table))
+
+    def _upsert(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
+        if rows.empty:
+            return
+        self._connection.load("batch", table.columns, rows)
+        names = ", ".join(table.names)
+        values = ", ".join(f"CAST({c.name} AS UUID)" if c.kind == "uuid" else c.name for c in table.columns)
+        others = [c.name for c in table.columns if c.name not in table.key]
+        updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in others)
+        ours = ", ".join(f"t.{name}" for name in others)
+        theirs = ", ".join(f"EXCLUDED.{name}" for name in others)
+        self._connection.execute(
+            f"INSERT INTO {granularity.schema}.{table.name} AS t ({names}) SELECT {values} FROM batch"  # noqa: S608
+            f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {updates}"
+            f" WHERE ({ours}) IS DISTINCT FROM ({theirs})"
+        )
+
+    def _delete(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
+        self._connection.load("gone", table.columns[:2], rows)
+        self._connection.execute(
+            f"DELETE FROM {granularity.schema}.{table.name} AS t USING gone"  # noqa: S608
+            " WHERE t.instrument = gone.instrument AND t.time = gone.time"
+        )
+
+
+def content_hash(table: Table, rows: pd.DataFrame) -> str:
+    """Give the SHA-256 of rows of `table` that are in key order."""
+    digest = hashlib.sha256()
+    for name in table.names:
+        column = next(c for c in table.columns if c.name == name)
+        if name in table.bookkeeping:
+            continue
+        values = comparable(rows[name], column)
+        if values.dtype == object:
+            digest.update("\0".join(values.tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(name.encode())
+    return digest.hexdigest()
+
+
+def _selected(column: Column) -> str:
+    return f"CAST(t.{column.name} AS VARCHAR) AS {column.name}" if column.kind == "uuid" else f"t.{column.name}"
+
+
+def _in_spans(spans: Sequence[Span]) -> tuple[str, list[Any]]:
+    """Give a condition for the rows in spans; those with the same start and end share one clause."""
+    if not spans:
+        return "FALSE", []
+    together: dict[tuple[datetime, datetime], list[str]] = {}
+    for span in spans:
+        together.setdefault((span.start, span.end), []).append(span.instrument)
+    # The span of all spans is said first and by itself: the engine holds it against its zone maps.
+    parameters: list[Any] = [min(span.start for span in spans), max(span.end for span in spans)]
+    clauses = []
+    for (start, end), instruments in together.items():
+        clauses.append(f"t.time >= ? AND t.time < ? AND t.instrument IN ({', '.join('?' * len(instruments))})")
+        parameters += [start, end, *instruments]
+    return f"t.time >= ? AND t.time < ? AND (({') OR ('.join(clauses)}))", parameters
+
+
+def _around(rows: pd.DataFrame) -> list[Span]:
+    """Give the spans that just hold these rows."""
+    if rows.empty:
+        return []
+    times = rows.groupby("instrument", sort=True)["time"].agg(["min", "max"])
+    just_behind = timedelta(microseconds=1)
+    return [Span(str(r[0]), r[1].to_pydatetime(), r[2].to_pydatetime() + just_behind) for r in times.itertuples()]

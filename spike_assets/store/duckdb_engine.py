@@ -1,0 +1,131 @@
+"""DuckDB behind the store: one file, one writer, lock files beside it.
+
+DuckDB lets one process in to write and then nobody else, even to read. So a lock file is taken first, shared to
+read and alone to write, and connections are short.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from spike_assets.deadline import Deadline
+from spike_assets.errors import SpikeError, StoreError, StoreLockedError, StoreUnavailableError
+from spike_assets.granularity import Granularity
+from spike_assets.store.engine import Connection
+from spike_assets.store.locks import LockFile
+from spike_assets.store.rows import typed
+from spike_assets.store.tables import Column
+
+_WAL_LIMIT = 0
+"""Bytes of write-ahead log that are left behind a connection. Replaying less is cheaper than a checkpoint each time."""
+
+
+class DuckDBConnection:
+    """A connection to a DuckDB file."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run statements that give nothing back."""
+        self._connection.execute(sql, list(parameters))
+
+    def frame(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """Run a query and give its result typed."""
+        arrays: dict[str, Any] = self._connection.execute(sql, list(parameters)).fetchnumpy()
+        return typed(columns, arrays)
+
+    def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:
+        """Make a frame readable as `name`."""
+        ready = {}
+        for column in columns:
+            values = frame[column.name]
+            if column.kind in ("text", "uuid"):
+                text = values.to_numpy(dtype=object, copy=True)
+                text[pd.isna(text)] = None
+                values = pd.Series(text, dtype=object)
+            ready[column.name] = values.reset_index(drop=True)
+        self._connection.register(name, pd.DataFrame(ready, copy=False))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block does when it ends, and undo it when it raises."""
+        self._connection.begin()
+        try:
+            yield
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._connection.commit()
+
+
+class DuckDBEngine:
+    """A DuckDB database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = LockFile(path.with_name(path.name + ".lock"))
+
+    @property
+    def url(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
+
+    @contextmanager
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
+        """Open the file under its lock file, and close it behind the block."""
+        with self._lock.held(deadline, purpose, shared=not write), self._told_plainly():
+            connection = duckdb.connect(str(self.path), read_only=not write)
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+                yield DuckDBConnection(connection)
+                if write and self._wal_size() > _WAL_LIMIT:
+                    connection.execute("CHECKPOINT")
+            finally:
+                connection.close()
+
+    @contextmanager
+    def granularity_lock(self, granularity: Granularity, deadline: Deadline, purpose: str) -> Iterator[None]:
+        """Hold the granularity's lock file."""
+        name = f"{self.path.name}.{granularity.schema}.lock"
+        with LockFile(self.path.with_name(name)).held(deadline, purpose):
+            yield
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Empty the write-ahead log."""
+        connection.execute("CHECKPOINT")
+
+    def _wal_size(self) -> int:
+        wal = self.path.with_name(self.path.name + ".wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    @contextmanager
+    def _told_plainly(self) -> Iterator[None]:
+        """Say in one line what DuckDB says in several."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: duckdb.Error) -> SpikeError:
+        text = " ".join(str(error).split())
+        if "Conflicting lock" in text or "Could not set lock" in text:
+            return StoreLockedError(
+                f"{self.path} is open in a program that does not take spike's lock file ({text}); close it there"
+            )
+        if "No space left" in text or "File too large" in text:
+            return StoreUnavailableError(f"no space left for {self.path}; nothing was changed, free some and try again")
+        if "Permission denied" in text or "read-only" in text.lower():
+            return StoreError(f"{self.path} cannot be written: {text}; set SPIKE_DATABASE to a file that can be")
+        if "not a valid DuckDB database" in text:
+            return StoreError(f"{self.path} is not a DuckDB database; set SPIKE_DATABASE to another path")
+        return StoreError(f"{self.path}: {text}")

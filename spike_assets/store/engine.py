@@ -1,0 +1,58 @@
+"""What the store needs of a database. One engine is one module beside this one."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import pandas as pd
+
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import Granularity
+from spike_assets.store.tables import Column
+
+
+class Connection(Protocol):
+    """An open connection; its session's time zone is UTC. Parameters are written `?`."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run statements that give nothing back."""
+        ...
+
+    def frame(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """Run a query whose result has these columns, in this order, and give it typed (`store.rows`)."""
+        ...
+
+    def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:
+        """Make a frame readable as the relation `name` until it is loaded anew or the connection closes."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what the block does when it ends, and undo it when it raises."""
+        ...
+
+
+class Engine(Protocol):
+    """A database that connections are opened to."""
+
+    @property
+    def url(self) -> str:
+        """How a person calls the database; never with a password."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether there is anything to read yet."""
+        ...
+
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> AbstractContextManager[Connection]:
+        """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time."""
+        ...
+
+    def granularity_lock(
+        self, granularity: Granularity, deadline: Deadline, purpose: str
+    ) -> AbstractContextManager[None]:
+        """Keep everybody else from changing this granularity inside the block."""
+        ...
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Write out what a migration did, before anything else is written."""
+        ...

@@ -1,0 +1,58 @@
+"""Runs the numbered migrations of `schema.sql`, each alone, and checkpoints behind it."""
+
+import re
+from importlib.resources import files
+
+from spike_assets.granularity import GRANULARITIES
+from spike_assets.store.engine import Connection, Engine
+from spike_assets.store.tables import Column
+
+_HEADER = re.compile(r"^-- migration (\d+): .*$", re.MULTILINE)
+_FOR_EACH = "-- for each granularity"
+_VERSION = Column("version", "int", "number of a migration")
+
+
+def migrations() -> dict[int, str]:
+    """Give the SQL of each migration by its number."""
+    text = files("spike_assets.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    parts = _HEADER.split(text)
+    return {int(number): _expanded(sql) for number, sql in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _expanded(sql: str) -> str:
+    once, _, each = sql.partition(_FOR_EACH)
+    return once + "".join(each.replace("{schema}", g.schema) for g in GRANULARITIES.values())
+
+
+LATEST = max(migrations())
+"""The schema version that this release writes."""
+
+
+def version(connection: Connection) -> int:
+    """Give the schema version of an open database, 0 for an empty one."""
+    there = connection.frame(
+        "SELECT COUNT(*) AS version FROM information_schema.tables"
+        " WHERE table_schema = 'ops' AND table_name = 'migrations'",
+        [_VERSION],
+    )
+    if not there["version"].iloc[0]:
+        return 0
+    newest = connection.frame("SELECT COALESCE(MAX(version), 0) AS version FROM ops.migrations", [_VERSION])
+    return int(newest["version"].iloc[0])
+
+
+def migrate(engine: Engine, connection: Connection) -> None:
+    """Bring an open database to `LATEST`. A newer one is left as it is: migrations are additive."""
+    at = version(connection)
+    if not at:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS ops.migrations"
+            " (version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
+        )
+    for number, sql in sorted(migrations().items()):
+        if number > at:
+            with connection.transaction():
+                connection.execute(sql)
+                connection.execute("INSERT INTO ops.migrations VALUES (?, now())", [number])
+            engine.checkpoint(connection)

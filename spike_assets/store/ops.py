@@ -1,0 +1,189 @@
+"""What the platform knows of its own running: state, passes, unavailable instruments, backfills, provenance."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import pandas as pd
+
+from spike_assets.granularity import Granularity
+from spike_assets.store.engine import Connection
+from spike_assets.store.tables import Column
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the numbers of a store mean."""
+
+    source: str
+    price: str
+    atr_period: int
+    formula_version: int
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a granularity stands; times are UTC.
+
+    `last_processed` is the end of the last successful pass's window.
+    """
+
+    last_processed: datetime | None
+    last_run: datetime | None
+    last_success: datetime | None
+    consecutive_failures: int
+    total_events_detected: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass, as it went."""
+
+    granularity: str
+    trigger: str
+    window_start: datetime | None
+    window_end: datetime | None
+    started_at: datetime
+    ended_at: datetime
+    status: str
+    candles: int = 0
+    events: int = 0
+    quarantined: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    pass_id: UUID = field(default_factory=uuid4)
+
+
+_STATE = (
+    Column("last_processed", "time", ""),
+    Column("last_run", "time", ""),
+    Column("last_success", "time", ""),
+    Column("consecutive_failures", "int", ""),
+    Column("total_events_detected", "int", ""),
+)
+_PROVENANCE = (
+    Column("source", "text", ""),
+    Column("price", "text", ""),
+    Column("atr_period", "int", ""),
+    Column("formula_version", "int", ""),
+)
+_UNAVAILABLE = (
+    Column("instrument", "text", ""),
+    Column("unavailable_since", "time", ""),
+    Column("asked_at", "time", ""),
+    Column("reason", "text", ""),
+)
+_TIME = (Column("time", "time", ""),)
+
+
+class Ops:
+    """The schema `ops` (all but `pending`), through one open connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def state(self, granularity: Granularity) -> State | None:
+        """Give where a granularity stands; None when nothing was recorded, or it was lost."""
+        rows = self._connection.frame(
+            "SELECT last_processed, last_run, last_success, consecutive_failures, total_events_detected"
+            " FROM ops.processing_state WHERE granularity = ?",
+            _STATE,
+            [granularity.name],
+        )
+        if rows.empty:
+            return None
+        row = rows.iloc[0]
+        return State(
+            _moment(row["last_processed"]),
+            _moment(row["last_run"]),
+            _moment(row["last_success"]),
+            int(row["consecutive_failures"]),
+            int(row["total_events_detected"]),
+        )
+
+    def write_state(self, granularity: Granularity, state: State) -> None:
+        """Record where a granularity stands."""
+        self._connection.execute(
+            "INSERT INTO ops.processing_state AS t (granularity, last_processed, last_run, last_success,"
+            " consecutive_failures, total_events_detected) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (granularity) DO UPDATE SET last_processed = EXCLUDED.last_processed,"
+            " last_run = EXCLUDED.last_run, last_success = EXCLUDED.last_success,"
+            " consecutive_failures = EXCLUDED.consecutive_failures,"
+            " total_events_detected = EXCLUDED.total_events_detected",
+            [granularity.name, *asdict(state).values()],
+        )
+
+    def record(self, done: Pass) -> None:
+        """Record a pass."""
+        values = asdict(done) | {"pass_id": str(done.pass_id), "stages": json.dumps(done.stages)}
+        self._connection.execute(
+            f"INSERT INTO ops.passes ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
+            list(values.values()),
+        )
+
+    def provenance(self) -> Provenance | None:
+        """Give what the store's numbers mean; None while it is empty."""
+        rows = self._connection.frame(
+            "SELECT source, price, atr_period, formula_version FROM ops.provenance", _PROVENANCE
+        )
+        if rows.empty:
+            return None
+        row = rows.iloc[0]
+        return Provenance(str(row["source"]), str(row["price"]), int(row["atr_period"]), int(row["formula_version"]))
+
+    def write_provenance(self, provenance: Provenance) -> None:
+        """Record what the store's numbers mean from now on."""
+        self._connection.execute(
+            "INSERT INTO ops.provenance AS t (id, source, price, atr_period, formula_version) VALUES (1, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET source = EXCLUDED.source, price = EXCLUDED.price,"
+            " atr_period = EXCLUDED.atr_period, formula_version = EXCLUDED.formula_version",
+            list(asdict(provenance).values()),
+        )
+
+    def unavailable(self) -> pd.DataFrame:
+        """Give the instruments that the source does not know: instrument, unavailable_since, asked_at, reason."""
+        return self._connection.frame(
+            "SELECT instrument, unavailable_since, asked_at, reason FROM ops.instruments ORDER BY instrument",
+            _UNAVAILABLE,
+        )
+
+    def write_unavailable(self, instrument: str, reason: str, now: datetime) -> None:
+        """Record that the source, asked `now`, does not know an instrument; since when is kept."""
+        self._connection.execute(
+            "INSERT INTO ops.instruments AS t (instrument, unavailable_since, asked_at, reason) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (instrument) DO UPDATE SET asked_at = EXCLUDED.asked_at, reason = EXCLUDED.reason",
+            [instrument, now, now, reason],
+        )
+
+    def write_available(self, instrument: str) -> None:
+        """Record that the source knows an instrument after all."""
+        self._connection.execute("DELETE FROM ops.instruments WHERE instrument = ?", [instrument])
+
+    def backfilled_until(self, granularity: Granularity, start: datetime, instruments: str) -> datetime | None:
+        """Give how far an unfinished backfill from `start` has come."""
+        rows = self._connection.frame(
+            "SELECT done_until AS time FROM ops.backfills WHERE granularity = ? AND from_time = ? AND instruments = ?",
+            _TIME,
+            [granularity.name, start, instruments],
+        )
+        return None if rows.empty else _moment(rows["time"].iloc[0])
+
+    def write_backfilled(self, granularity: Granularity, start: datetime, instruments: str, until: datetime) -> None:
+        """Record how far a backfill from `start` has come."""
+        self._connection.execute(
+            "INSERT INTO ops.backfills AS t (granularity, from_time, instruments, done_until) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (granularity, from_time, instruments) DO UPDATE SET done_until = EXCLUDED.done_until",
+            [granularity.name, start, instruments, until],
+        )
+
+    def finish_backfill(self, granularity: Granularity, start: datetime, instruments: str) -> None:
+        """Forget how far a backfill had come: it is done."""
+        self._connection.execute(
+            "DELETE FROM ops.backfills WHERE granularity = ? AND from_time = ? AND instruments = ?",
+            [granularity.name, start, instruments],
+        )
+
+
+def _moment(value: pd.Timestamp) -> datetime | None:
+    return None if pd.isna(value) else value.to_pydatetime()

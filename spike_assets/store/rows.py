@@ -1,0 +1,112 @@
+"""Rows as data frames: the dtype of each kind of column, and which rows differ from those stored.
+
+text, uuid: object (None is NULL) · time: datetime64[us, UTC] · float: float64 (NaN is NULL) ·
+int: int64, or Int64 where NULL is allowed · bool: bool, or boolean where NULL is allowed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spike_assets.errors import StoreError
+from spike_assets.store.tables import Column, Table
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+def typed(columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
+    """Make a frame of the arrays that a database gave; a masked array's masked entries are NULL."""
+    return pd.DataFrame({column.name: _typed(column, arrays[column.name]) for column in columns}, copy=False)
+
+
+def no_rows(table: Table) -> pd.DataFrame:
+    """Give an empty frame of a table, typed."""
+    return typed(table.columns, {name: np.array([]) for name in table.names})
+
+
+def _typed(column: Column, values: npt.NDArray[Any]) -> Any:
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(len(values), dtype=bool)
+    data = np.ma.getdata(values)
+    if column.kind == "time":
+        times = data.astype("M8[us]")
+        times[mask] = np.datetime64("NaT")
+        return pd.DatetimeIndex(times).tz_localize("UTC")
+    if column.kind == "float":
+        return np.where(mask, np.nan, data).astype(np.float64)
+    if column.kind == "int":
+        numbers = data.astype(np.int64)
+        return pd.arrays.IntegerArray(numbers, mask) if column.nullable else numbers
+    if column.kind == "bool":
+        flags = data.astype(np.bool_)
+        return pd.arrays.BooleanArray(flags, mask) if column.nullable else flags
+    text = data.astype(object)
+    text[mask] = None
+    return pd.Series(text, dtype=object)
+
+
+def storable(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of `table` in `frame` as they are stored: its columns in order, -0.0 as 0.0.
+
+    Raises
+    ------
+    StoreError
+        A float is infinite, or a value is missing where NULL is not allowed: a fault in a formula.
+    """
+    stored = {}
+    for column in table.columns:
+        values: Any = frame[column.name].reset_index(drop=True)
+        if column.kind == "float":
+            values = values.to_numpy(dtype="float64", na_value=np.nan) + 0.0
+            if not table.keeps_infinities and np.isinf(values).any():
+                raise StoreError(f"{table.name}.{column.name} would be infinite at {_where(frame, np.isinf(values))}")
+        if not column.nullable:
+            missing = np.asarray(pd.isna(values))
+            if missing.any():
+                raise StoreError(f"{table.name}.{column.name} would be missing at {_where(frame, missing)}")
+        stored[column.name] = values
+    return pd.DataFrame(stored, copy=False)
+
+
+def _where(frame: pd.DataFrame, at: Bools) -> str:
+    row = frame.iloc[int(np.flatnonzero(at)[0])]
+    return f"{row['instrument']} {row['time']}"
+
+
+def difference(table: Table, stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[Bools, Bools, Ints]:
+    """Tell how `fresh` rows differ from `stored` ones; neither repeats a key.
+
+    Returns
+    -------
+    changed, gone, counterpart
+        Which fresh rows are new or have other values (bit for bit), which stored rows have no fresh one, and for each
+        fresh row the position of its stored one, -1 where it is new.
+    """
+    if stored.empty or fresh.empty:
+        nowhere = np.full(len(fresh), -1, dtype=np.int64)
+        return np.ones(len(fresh), dtype=bool), np.ones(len(stored), dtype=bool), nowhere
+    at = pd.MultiIndex.from_frame(stored[list(table.key)]).get_indexer(pd.MultiIndex.from_frame(fresh[list(table.key)]))
+    found = at >= 0
+    gone = np.ones(len(stored), dtype=bool)
+    gone[at[found]] = False
+    changed = ~found
+    for column in table.content:
+        old, new = comparable(stored[column.name], column)[at[found]], comparable(fresh[column.name], column)[found]
+        changed[found] |= old != new
+    return changed, gone, at.astype(np.int64)
+
+
+def comparable(values: "pd.Series[Any]", column: Column) -> npt.NDArray[Any]:
+    """Give an array whose entries are equal exactly when the stored bits are."""
+    if column.kind == "float":
+        numbers = values.to_numpy(dtype="float64", na_value=np.nan) + 0.0
+        return np.where(np.isnan(numbers), np.nan, numbers).view(np.int64)
+    if column.kind == "time":
+        return np.asarray(pd.DatetimeIndex(values).as_unit("us").asi8)
+    if column.kind in ("int", "bool"):
+        return values.to_numpy(dtype="float64", na_value=-1.0) if column.nullable else values.to_numpy(dtype="int64")
+    text = values.to_numpy(dtype=object)
+    return np.where(pd.isna(text), "", text)

@@ -1,0 +1,78 @@
+"""The store: opening it for a stretch of work, under its locks, at the right schema version."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import Granularity
+from spike_assets.store import migrations
+from spike_assets.store.data import Data
+from spike_assets.store.engine import Connection, Engine
+from spike_assets.store.ops import Ops
+from spike_assets.store.pending import Pending
+
+
+class Session:
+    """An open store. Ends with the block that opened it.
+
+    Attributes
+    ----------
+    data
+        Candles and all that is derived from them.
+    pending
+        What is still to be worked off.
+    ops
+        State, passes, provenance and the like.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.data = Data(connection)
+        self.pending = Pending(connection)
+        self.ops = Ops(connection)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what the block does when it ends, and undo it when it raises."""
+        return self._connection.transaction()
+
+
+class Store:
+    """Where candles and all that follows from them are kept."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._current = False
+
+    @property
+    def url(self) -> str:
+        """How a person calls the database."""
+        return self._engine.url
+
+    @contextmanager
+    def reading(self, deadline: Deadline, purpose: str = "a reader") -> Iterator[Session]:
+        """Open the store to read; an empty one is created first."""
+        if not self._current:
+            self._bring_up_to_date(deadline, purpose)
+        with self._engine.connect(deadline, purpose, write=False) as connection:
+            yield Session(connection)
+
+    @contextmanager
+    def writing(self, deadline: Deadline, purpose: str) -> Iterator[Session]:
+        """Open the store to write; nobody else has it open meanwhile."""
+        with self._engine.connect(deadline, purpose, write=True) as connection:
+            if not self._current:
+                migrations.migrate(self._engine, connection)
+                self._current = True
+            yield Session(connection)
+
+    def changing(self, granularity: Granularity, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
+        """Keep everybody else from changing this granularity inside the block; never held while fetching."""
+        return self._engine.granularity_lock(granularity, deadline, purpose)
+
+    def _bring_up_to_date(self, deadline: Deadline, purpose: str) -> None:
+        if self._engine.exists():
+            with self._engine.connect(deadline, purpose, write=False) as connection:
+                self._current = migrations.version(connection) >= migrations.LATEST
+        if not self._current:
+            with self.writing(deadline, purpose):
+                pass
