@@ -34,6 +34,13 @@ class Received:
     unavailable: tuple[str, ...]
 
 
+def willing(pipeline: Pipeline, session: Session, now: datetime) -> list[str]:
+    """Give the instruments to ask for: all but those that the source did not know less than a day ago."""
+    known = session.ops.unavailable()
+    resting = set(known["instrument"][known["asked_at"] > now - ASK_AGAIN])
+    return [instrument for instrument in pipeline.instruments if instrument not in resting]
+
+
 def windows(
     pipeline: Pipeline, session: Session, granularity: Granularity, window: Window, now: datetime
 ) -> dict[str, Window]:
@@ -42,9 +49,7 @@ def windows(
     An instrument without any candle is asked for its warm-up as well. Nothing is asked of an instrument that has
     every candle up to the window's end, and once a day only of one that the source does not know.
     """
-    known = session.ops.unavailable()
-    resting = set(known["instrument"][known["asked_at"] > now - ASK_AGAIN])
-    asked = [instrument for instrument in pipeline.instruments if instrument not in resting]
+    asked = willing(pipeline, session, now)
     newest = session.data.newest(granularity, asked, window.start - granularity.lookback)
     starts = {i: _start(pipeline, granularity, window, newest.get(i)) for i in asked}
     return {i: Window(start, window.end) for i, start in starts.items() if start < window.end}

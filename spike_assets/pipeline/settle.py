@@ -5,6 +5,7 @@ stop behind `to_time` once its rows, and the state that they hand on, are what i
 commit by commit. Each commit stores the rows, marks the stages downstream with what changed, and moves its own mark.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,13 +79,20 @@ class Stage:
 
 
 def settle(
-    session: Session, granularity: Granularity, stage: Stage, recompute: Recompute, deadline: Deadline
+    session: Session,
+    granularity: Granularity,
+    stage: Stage,
+    recompute: Recompute,
+    deadline: Deadline,
+    steps: int | None = None,
 ) -> Summary:
-    """Work off everything that is pending for a stage."""
+    """Work off everything that is pending for a stage, or no more than so many commits of it."""
     summary = Summary(stage.name)
     with summary.timing():
         left = True
-        while left:
+        for step in itertools.count():
+            if not left or step == steps:
+                break
             deadline.check(f"{granularity}/{stage.name}")
             with session.transaction():
                 marks = session.pending.of(granularity, stage.name)

@@ -114,6 +114,11 @@ class Ops:
             [granularity.name, *asdict(state).values()],
         )
 
+    def forget(self, granularity: Granularity) -> None:
+        """Remove where a granularity stands, and its unfinished backfills."""
+        for table in ("processing_state", "backfills"):
+            self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
+
     def record(self, done: Pass) -> None:
         """Record a pass."""
         values = asdict(done) | {"pass_id": str(done.pass_id), "stages": json.dumps(done.stages)}

@@ -1,0 +1,118 @@
+"""Checks the invariant on a store as it is: recomputes everything from its candles and compares, bit for bit."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from spike_assets.core.atr import atr
+from spike_assets.core.events import events
+from spike_assets.core.features import features
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import Granularity
+from spike_assets.pipeline.context import Pipeline
+from spike_assets.store.data import Span, content_hash
+from spike_assets.store.rows import difference, storable
+from spike_assets.store.store import Session
+from spike_assets.store.tables import ATR, CANDLES, DERIVED, EVENTS, FEATURES, Table
+
+_LIMIT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Attributes
+    ----------
+    rows
+        How many rows of each table were compared.
+    hashes
+        Content hash of each table, over its instruments in order.
+    difference
+        The first difference, in one line; None when there is none.
+    """
+
+    granularity: Granularity
+    rows: dict[str, int]
+    hashes: dict[str, str]
+    difference: str | None
+
+
+def recomputed(pipeline: Pipeline, granularity: Granularity, candles: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Give the derived tables of these candles, from scratch, as they would be stored."""
+    values = atr(candles, pipeline.atr_period)
+    found = events(candles, values, granularity)
+    described = features(found, candles, granularity)
+    return {
+        ATR.name: storable(ATR, values),
+        EVENTS.name: storable(EVENTS, found),
+        FEATURES.name: storable(FEATURES, described),
+    }
+
+
+def verify(
+    pipeline: Pipeline, granularity: Granularity, progress: Callable[[int, int], None] = lambda _done, _of: None
+) -> Verified:
+    """Recompute everything from the stored candles, instrument by instrument, and compare.
+
+    The granularity is held still meanwhile. Work that is still pending is a difference as well.
+    """
+    deadline = Deadline.after(_LIMIT)
+    purpose = f"verifying {granularity}"
+    rows = dict.fromkeys((table.name for table in DERIVED), 0)
+    digests = {table.name: hashlib.sha256() for table in DERIVED}
+    found: str | None = None
+    with (
+        pipeline.store.changing(granularity, deadline, purpose),
+        pipeline.store.reading(deadline, purpose) as session,
+    ):
+        pending = session.pending.count(granularity)
+        if pending:
+            found = f"{granularity}: {pending} ranges are still pending; `spike run {granularity}` works them off"
+        oldest = session.data.oldest(granularity)
+        for done, instrument in enumerate(sorted(oldest)):
+            progress(done, len(oldest))
+            span = Span(instrument, oldest[instrument], pipeline.clock() + timedelta(days=1))
+            wanted = recomputed(pipeline, granularity, session.data.read(granularity, CANDLES, [span]))
+            for table in DERIVED:
+                stored = session.data.read(granularity, table, [span])
+                rows[table.name] += len(stored)
+                digests[table.name].update(content_hash(table, stored).encode())
+                found = found or _first_difference(granularity, table, stored, wanted[table.name])
+        found = found or _orphans(session, granularity, rows)
+    hashes = {name: digest.hexdigest() for name, digest in digests.items()}
+    return Verified(granularity, rows, hashes, found)
+
+
+def _orphans(session: Session, granularity: Granularity, rows: dict[str, int]) -> str | None:
+    """Say which table has rows of instruments that have no candle."""
+    for table in DERIVED:
+        if session.data.count(granularity, table) != rows[table.name]:
+            return f"{granularity.schema}.{table.name} has rows of an instrument that has no candle"
+    return None
+
+
+def _first_difference(granularity: Granularity, table: Table, stored: pd.DataFrame, wanted: pd.DataFrame) -> str | None:
+    changed, gone, at = difference(table, stored, wanted)
+    name = f"{granularity.schema}.{table.name}"
+    if gone.any():
+        row = stored[gone].iloc[0]
+        return f"{name} has a row that nothing explains: {row['instrument']} {row['time']}"
+    if not changed.any():
+        return None
+    first = int(np.flatnonzero(changed)[0])
+    row = wanted.iloc[first]
+    where = f"{name}, {row['instrument']} {row['time']}"
+    if at[first] < 0:
+        return f"{where}: the row is missing"
+    old = stored.iloc[int(at[first])]
+    column = next(c.name for c in table.content if not _same(old[c.name], row[c.name]))
+    return f"{where}: {column} is {old[column]!r}, recomputed it is {row[column]!r}"
+
+
+def _same(left: object, right: object) -> bool:
+    return (pd.isna(left) and pd.isna(right)) or bool(left == right)  # type: ignore[call-overload]
