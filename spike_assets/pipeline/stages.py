@@ -97,14 +97,15 @@ def _features(session: Session, granularity: Granularity, todo: Sequence[Stretch
         )
 
     def short(found: _Read) -> set[str]:
-        return {s.instrument for s in busy if not _has_its_history(s, _History(granularity, found, s.instrument))}
+        histories = _histories(granularity, found, busy)
+        return {s.instrument for s in busy if not _has_its_history(s, histories[s.instrument])}
 
     found = _read_around(session, granularity, busy, read, short, granularity.lookback)
-    histories = {s: _History(granularity, found, s.instrument) for s in busy}
-    last_runs = [Span(s.instrument, h.last_event_before(s.start), s.start) for s, h in histories.items()]
+    histories = _histories(granularity, found, busy)
+    last_runs = [Span(s.instrument, histories[s.instrument].last_event_before(s.start), s.start) for s in busy]
     known = session.data.read(granularity, FEATURES, last_runs, ["instrument", "time", "pattern_run"])
     rows = features_core.features(found.other, found.candles, granularity, known)
-    anchors = {s.instrument: anchor for s, h in histories.items() if (anchor := _blind_from(s, h))}
+    anchors = {s.instrument: anchor for s in busy if (anchor := _blind_from(s, histories[s.instrument]))}
     return Work(rows[_inside(rows, busy)], anchors)
 
 
@@ -171,20 +172,32 @@ def _last_behind(rows: pd.DataFrame, todo: Sequence[Stretch]) -> dict[str, datet
     }
 
 
-class _History:
-    """What was read of one instrument, as arrays: candle times and slots, event times (microseconds)."""
+class _History(NamedTuple):
+    """What was read of one instrument: candle times and slots, event times (microseconds)."""
 
-    def __init__(self, granularity: Granularity, found: _Read, instrument: str) -> None:
-        candles = found.candles.iloc[stretches(found.candles).get(instrument, slice(0, 0))]
-        events = found.other.iloc[stretches(found.other).get(instrument, slice(0, 0))]
-        self.candles: Ints = micros(candles["time"])
-        self.slots: Ints = market_hours.slot(granularity, pd.DatetimeIndex(candles["time"]))
-        self.events: Ints = micros(events["time"])
+    candles: Ints
+    slots: Ints
+    events: Ints
 
     def last_event_before(self, time: datetime) -> datetime:
         """Give the last event before `time`, or `time`."""
         at = int(np.searchsorted(self.events, _micros(time)))
         return _moment(self.events[at - 1]) if at else time
+
+
+def _histories(granularity: Granularity, found: _Read, todo: Sequence[Stretch]) -> dict[str, _History]:
+    candles, events = micros(found.candles["time"]), micros(found.other["time"])
+    slots = market_hours.slot(granularity, pd.DatetimeIndex(found.candles["time"]))
+    of_candles, of_events = stretches(found.candles), stretches(found.other)
+    nothing = slice(0, 0)
+    return {
+        s.instrument: _History(
+            candles[of_candles.get(s.instrument, nothing)],
+            slots[of_candles.get(s.instrument, nothing)],
+            events[of_events.get(s.instrument, nothing)],
+        )
+        for s in todo
+    }
 
 
 def _has_its_history(stretch: Stretch, history: _History) -> bool:
