@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from spike_assets.errors import StoreError
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
-from spike_assets.store.rows import comparable, difference, storable
+from spike_assets.store.rows import Ints, comparable, difference, storable
 from spike_assets.store.tables import CANDLES, QUARANTINE, Column, Table
 
 
@@ -26,6 +27,13 @@ class Span(NamedTuple):
 
 _NEWEST = (Column("instrument", "text", "whose candle"), Column("time", "time", "its open"))
 _COUNT = (Column("n", "int", "how many"),)
+_REASONS = (Column("reason", "text", "why in quarantine"), *_COUNT)
+_COVERAGE = (
+    Column("instrument", "text", "whose candles"),
+    Column("first", "time", "open of the first one found"),
+    Column("newest", "time", "open of the newest one"),
+    *_COUNT,
+)
 
 
 @dataclass(frozen=True)
@@ -90,17 +98,14 @@ class Data:
         again = fresh[~changed & older]
         if len(again):
             self._note_fetched_again(granularity, again, fetched_at)
-        rows = fresh[changed & older]
-        self._upsert(granularity, CANDLES, rows)
-        added = int((at[changed & older] < 0).sum())
-        return Changes(added, len(rows) - added, 0, rows[["instrument", "time"]])
+        return self._write(granularity, CANDLES, fresh[changed & older], at[changed & older])
 
     def _note_fetched_again(self, granularity: Granularity, again: pd.DataFrame, fetched_at: datetime) -> None:
         self._connection.load("again", CANDLES.columns[:2], again)
         self._connection.execute(
             f"UPDATE {granularity.schema}.candles AS t SET fetched_at = ? FROM again"  # noqa: S608
-            " WHERE t.instrument = again.instrument AND t.time = again.time",
-            [fetched_at],
+            " WHERE t.instrument = again.instrument AND t.time = again.time AND t.time >= ? AND t.time <= ?",
+            [fetched_at, *_hull(again)],
         )
 
     def write_quarantine(self, granularity: Granularity, rejected: pd.DataFrame, fetched_at: datetime) -> Changes:
@@ -110,10 +115,7 @@ class Data:
         fresh = storable(QUARANTINE, rejected.assign(fetched_at=pd.Timestamp(fetched_at).as_unit("us")))
         stored = self.read(granularity, QUARANTINE, _around(fresh))
         changed, _, at = difference(QUARANTINE, stored, fresh)
-        rows = fresh[changed]
-        self._upsert(granularity, QUARANTINE, rows)
-        added = int((at[changed] < 0).sum())
-        return Changes(added, len(rows) - added, 0, rows[["instrument", "time"]])
+        return self._write(granularity, QUARANTINE, fresh[changed], at[changed])
 
     def replace(self, granularity: Granularity, table: Table, spans: Sequence[Span], rows: pd.DataFrame) -> Changes:
         """Make the rows of `table` in `spans` exactly `rows`; rows that are right already are not touched."""
@@ -122,10 +124,9 @@ class Data:
         changed, gone, at = difference(table, stored, fresh)
         if gone.any():
             self._delete(granularity, table, stored[gone])
-        self._upsert(granularity, table, fresh[changed])
-        added = int((at[changed] < 0).sum())
-        keys = pd.concat([fresh.loc[changed, ["instrument", "time"]], stored.loc[gone, ["instrument", "time"]]])
-        return Changes(added, int(changed.sum()) - added, int(gone.sum()), keys)
+        written = self._write(granularity, table, fresh[changed], at[changed])
+        keys = pd.concat([written.keys, stored.loc[gone, ["instrument", "time"]]]) if gone.any() else written.keys
+        return Changes(written.added, written.updated, int(gone.sum()), keys)
 
     def clear(self, granularity: Granularity, table: Table) -> None:
         """Remove every row of a table."""
@@ -154,10 +155,7 @@ class Data:
     def next_after(self, granularity: Granularity, spans: Sequence[Span]) -> dict[str, datetime]:
         """Give the open of each instrument's first candle behind its span."""
         found: dict[str, datetime] = {}
-        newest = self.last_time(granularity)
         for end in sorted({span.end for span in spans}):
-            if newest is None or newest < end:
-                break
             behind = self._ends(granularity, "MIN", "WHERE time >= ?", [end])
             found |= {s.instrument: behind[s.instrument] for s in spans if s.end == end and s.instrument in behind}
         return found
@@ -177,31 +175,79 @@ class Data:
         counted = self._connection.frame(f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name}", _COUNT)  # noqa: S608
         return int(counted["n"].iloc[0])
 
+    def coverage(self, granularity: Granularity, since: datetime, counted_from: datetime) -> pd.DataFrame:
+        """Give of each instrument with candles `since`: first and newest of these, and how many are `counted_from`."""
+        return self._connection.frame(
+            "SELECT instrument, MIN(time) AS first, MAX(time) AS newest,"  # noqa: S608
+            " CAST(SUM(CASE WHEN time >= ? THEN 1 ELSE 0 END) AS BIGINT) AS n"
+            f" FROM {granularity.schema}.candles WHERE time >= ? GROUP BY instrument ORDER BY instrument",
+            _COVERAGE,
+            [counted_from, since],
+        )
+
+    def quarantined_since(self, granularity: Granularity, since: datetime) -> dict[str, int]:
+        """Give how many candles came into quarantine, or changed there, `since`: by reason."""
+        found = self._connection.frame(
+            f"SELECT reason, COUNT(*) AS n FROM {granularity.schema}.quarantine"  # noqa: S608
+            " WHERE fetched_at >= ? GROUP BY reason ORDER BY reason",
+            _REASONS,
+            [since],
+        )
+        return {str(reason): int(n) for reason, n in zip(found["reason"], found["n"], strict=True)}
+
     def content_hash(self, granularity: Granularity, table: Table) -> str:
         """Give the SHA-256 of a table's content: keys and values in key order, IEEE bytes, without bookkeeping."""
         return content_hash(table, self.read(granularity, table))
 
-    def _upsert(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
+    def _write(self, granularity: Granularity, table: Table, rows: pd.DataFrame, at: Ints) -> Changes:
+        """Add the rows that are not stored (`at` is -1), update the others. What is where was read under the lock."""
+        new = at < 0
+        keys = rows[["instrument", "time"]]
         if rows.empty:
-            return
+            return Changes(0, 0, 0, keys)
+        if new.any():
+            self._insert(granularity, table, rows[new])
+        if not new.all():
+            self._update(granularity, table, rows[~new])
+        self._require_unique_keys(granularity, table, rows)
+        return Changes(int(new.sum()), int((~new).sum()), 0, keys)
+
+    def _insert(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
         self._connection.load("batch", table.columns, rows)
-        names = ", ".join(table.names)
-        values = ", ".join(f"CAST({c.name} AS UUID)" if c.kind == "uuid" else c.name for c in table.columns)
-        others = [c.name for c in table.columns if c.name not in table.key]
-        updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in others)
-        ours = ", ".join(f"t.{name}" for name in others)
-        theirs = ", ".join(f"EXCLUDED.{name}" for name in others)
+        values = ", ".join(_loaded(column) for column in table.columns)
         self._connection.execute(
-            f"INSERT INTO {granularity.schema}.{table.name} AS t ({names}) SELECT {values} FROM batch"  # noqa: S608
-            f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {updates}"
-            f" WHERE ({ours}) IS DISTINCT FROM ({theirs})"
+            f"INSERT INTO {granularity.schema}.{table.name} ({', '.join(table.names)})"  # noqa: S608
+            f" SELECT {values} FROM batch AS b ORDER BY {', '.join(f'b.{name}' for name in table.key)}"
         )
+
+    def _update(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
+        self._connection.load("batch", table.columns, rows)
+        updates = ", ".join(f"{c.name} = {_loaded(c)}" for c in table.columns if c.name not in table.key)
+        keys = " AND ".join(f"t.{name} = b.{name}" for name in table.key)
+        self._connection.execute(
+            f"UPDATE {granularity.schema}.{table.name} AS t SET {updates} FROM batch AS b"  # noqa: S608
+            f" WHERE {keys} AND t.time >= ? AND t.time <= ?",
+            _hull(rows),
+        )
+
+    def _require_unique_keys(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
+        """Fail loudly, and undo, where a write would repeat a key: DuckDB keeps no index that would refuse it."""
+        keys = ", ".join(table.key)
+        repeated = self._connection.frame(
+            f"SELECT COUNT(*) - COUNT(DISTINCT ({keys})) AS n FROM {granularity.schema}.{table.name}"  # noqa: S608
+            " WHERE time >= ? AND time <= ?",
+            _COUNT,
+            _hull(rows),
+        )
+        if int(repeated["n"].iloc[0]):
+            raise StoreError(f"{granularity.schema}.{table.name} would repeat keys; nothing was written, report this")
 
     def _delete(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
         self._connection.load("gone", table.columns[:2], rows)
         self._connection.execute(
             f"DELETE FROM {granularity.schema}.{table.name} AS t USING gone"  # noqa: S608
-            " WHERE t.instrument = gone.instrument AND t.time = gone.time"
+            " WHERE t.instrument = gone.instrument AND t.time = gone.time AND t.time >= ? AND t.time <= ?",
+            _hull(rows),
         )
 
 
@@ -223,6 +269,15 @@ def content_hash(table: Table, rows: pd.DataFrame) -> str:
 
 def _selected(column: Column) -> str:
     return f"CAST(t.{column.name} AS VARCHAR) AS {column.name}" if column.kind == "uuid" else f"t.{column.name}"
+
+
+def _loaded(column: Column) -> str:
+    return f"CAST(b.{column.name} AS UUID)" if column.kind == "uuid" else f"b.{column.name}"
+
+
+def _hull(rows: pd.DataFrame) -> list[datetime]:
+    """Give the first and the last time of rows, as constants that the engine can hold against its zone maps."""
+    return [rows["time"].min().to_pydatetime(), rows["time"].max().to_pydatetime()]
 
 
 def _in_spans(spans: Sequence[Span]) -> tuple[str, list[Any]]:

@@ -20,9 +20,6 @@ from spike_assets.store.locks import LockFile
 from spike_assets.store.rows import typed
 from spike_assets.store.tables import Column
 
-_WAL_LIMIT = 0
-"""Bytes of write-ahead log that are left behind a connection. Replaying less is cheaper than a checkpoint each time."""
-
 
 class DuckDBConnection:
     """A connection to a DuckDB file."""
@@ -66,6 +63,8 @@ class DuckDBConnection:
 class DuckDBEngine:
     """A DuckDB database file."""
 
+    natural_keys = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = LockFile(path.with_name(path.name + ".lock"))
@@ -86,10 +85,7 @@ class DuckDBEngine:
             connection = duckdb.connect(str(self.path), read_only=not write)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
-                connection.execute("PRAGMA disable_checkpoint_on_shutdown")
                 yield DuckDBConnection(connection)
-                if write and self._wal_size() > _WAL_LIMIT:
-                    connection.execute("CHECKPOINT")
             finally:
                 connection.close()
 
@@ -103,10 +99,6 @@ class DuckDBEngine:
     def checkpoint(self, connection: Connection) -> None:
         """Empty the write-ahead log."""
         connection.execute("CHECKPOINT")
-
-    def _wal_size(self) -> int:
-        wal = self.path.with_name(self.path.name + ".wal")
-        return wal.stat().st_size if wal.exists() else 0
 
     @contextmanager
     def _told_plainly(self) -> Iterator[None]:

@@ -39,6 +39,11 @@ class Engine(Protocol):
         """How a person calls the database; never with a password."""
         ...
 
+    @property
+    def natural_keys(self) -> bool:
+        """Whether the data tables have their primary keys declared."""
+        ...
+
     def exists(self) -> bool:
         """Whether there is anything to read yet."""
         ...

@@ -8,13 +8,16 @@ from spike_assets.store.engine import Connection, Engine
 from spike_assets.store.tables import Column
 
 _HEADER = re.compile(r"^-- migration (\d+): .*$", re.MULTILINE)
+_NATURAL_KEY = re.compile(r",\n[^\n]*-- natural key\n")
 _FOR_EACH = "-- for each granularity"
 _VERSION = Column("version", "int", "number of a migration")
 
 
-def migrations() -> dict[int, str]:
-    """Give the SQL of each migration by its number."""
+def migrations(*, natural_keys: bool = True) -> dict[int, str]:
+    """Give the SQL of each migration by its number, with or without the primary keys of the data tables."""
     text = files("spike_assets.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    if not natural_keys:
+        text = _NATURAL_KEY.sub("\n", text)
     parts = _HEADER.split(text)
     return {int(number): _expanded(sql) for number, sql in zip(parts[1::2], parts[2::2], strict=True)}
 
@@ -50,7 +53,7 @@ def migrate(engine: Engine, connection: Connection) -> None:
             "CREATE TABLE IF NOT EXISTS ops.migrations"
             " (version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
         )
-    for number, sql in sorted(migrations().items()):
+    for number, sql in sorted(migrations(natural_keys=engine.natural_keys).items()):
         if number > at:
             with connection.transaction():
                 connection.execute(sql)

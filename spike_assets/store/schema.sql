@@ -1,6 +1,8 @@
 -- All that the store keeps, as numbered migrations. What has been released is never edited: add a migration.
 -- A migration is additive, so that the previous release still runs on the newer schema.
--- Every statement is understood by DuckDB and by Postgres. Primary keys only: DuckDB can lose secondary indexes.
+-- Every statement is understood by DuckDB and by Postgres. No secondary indexes: DuckDB can lose them at a crash.
+-- A line that ends in `-- natural key` is left out on DuckDB, whose checkpoints write the whole index anew, so that a
+-- pass would slow down as history grows (docs/decisions.md); there the store itself refuses to repeat a key.
 -- Behind `-- for each granularity` the text is run once per granularity, {schema} being h1, h4, d and w.
 
 -- migration 1: candles and all that follows from them
@@ -81,7 +83,7 @@ CREATE TABLE {schema}.candles (
     close      DOUBLE PRECISION NOT NULL,
     volume     BIGINT NOT NULL,
     fetched_at TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (instrument, time)
+    PRIMARY KEY (instrument, time) -- natural key
 );
 
 CREATE TABLE {schema}.atr (
@@ -90,7 +92,7 @@ CREATE TABLE {schema}.atr (
     true_range DOUBLE PRECISION,
     atr        DOUBLE PRECISION,
     suspect    BOOLEAN NOT NULL,
-    PRIMARY KEY (instrument, time)
+    PRIMARY KEY (instrument, time) -- natural key
 );
 
 CREATE TABLE {schema}.events (
@@ -106,7 +108,7 @@ CREATE TABLE {schema}.events (
     day_of_week BIGINT NOT NULL,
     hour_of_day BIGINT NOT NULL,
     suspect     BOOLEAN NOT NULL,
-    PRIMARY KEY (instrument, time)
+    PRIMARY KEY (instrument, time) -- natural key
 );
 
 CREATE TABLE {schema}.features (
@@ -147,7 +149,7 @@ CREATE TABLE {schema}.features (
     sequence_is_geometric_decay BOOLEAN,
     sequence_urgency            BIGINT,
     sequence_confidence         DOUBLE PRECISION,
-    PRIMARY KEY (instrument, time)
+    PRIMARY KEY (instrument, time) -- natural key
 );
 
 CREATE TABLE {schema}.quarantine (
