@@ -195,6 +195,40 @@ class Data:
         )
         return {str(reason): int(n) for reason, n in zip(found["reason"], found["n"], strict=True)}
 
+    def newest_rows(
+        self,
+        granularity: Granularity,
+        table: Table,
+        *,
+        since: datetime | None = None,
+        instruments: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Give rows newest first: those of candles that open at or after `since`, of these instruments, or all."""
+        conditions, parameters = ["TRUE"], list[Any]()
+        if since is not None:
+            conditions.append("t.time >= ?")
+            parameters.append(since)
+        if instruments:
+            conditions.append(f"t.instrument IN ({', '.join('?' * len(instruments))})")
+            parameters += instruments
+        names = ", ".join(_selected(column) for column in table.columns)
+        return self._connection.frame(
+            f"SELECT {names} FROM {granularity.schema}.{table.name} AS t WHERE {' AND '.join(conditions)}"  # noqa: S608
+            f" ORDER BY t.time DESC, t.instrument{'' if limit is None else f' LIMIT {int(limit)}'}",
+            table.columns,
+            parameters,
+        )
+
+    def count_since(self, granularity: Granularity, table: Table, since: datetime) -> int:
+        """Give how many rows a table has of candles that open at or after `since`."""
+        counted = self._connection.frame(
+            f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name} WHERE time >= ?",  # noqa: S608
+            _COUNT,
+            [since],
+        )
+        return int(counted["n"].iloc[0])
+
     def content_hash(self, granularity: Granularity, table: Table) -> str:
         """Give the SHA-256 of a table's content: keys and values in key order, IEEE bytes, without bookkeeping."""
         return content_hash(table, self.read(granularity, table))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
-from spike_assets.store.tables import Column
+from spike_assets.store.ops_tables import BACKFILLS, PASSES, PROVENANCE, STATE, UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,6 @@ class Pass:
     pass_id: UUID = field(default_factory=uuid4)
 
 
-_STATE = (
-    Column("last_processed", "time", ""),
-    Column("last_run", "time", ""),
-    Column("last_success", "time", ""),
-    Column("consecutive_failures", "int", ""),
-    Column("total_events_detected", "int", ""),
-)
-_PROVENANCE = (
-    Column("source", "text", ""),
-    Column("price", "text", ""),
-    Column("atr_period", "int", ""),
-    Column("formula_version", "int", ""),
-)
-_UNAVAILABLE = (
-    Column("instrument", "text", ""),
-    Column("unavailable_since", "time", ""),
-    Column("asked_at", "time", ""),
-    Column("reason", "text", ""),
-)
-_TIME = (Column("time", "time", ""),)
-
-
 class Ops:
     """The schema `ops` (all but `pending`), through one open connection."""
 
@@ -88,7 +66,7 @@ class Ops:
         rows = self._connection.frame(
             "SELECT last_processed, last_run, last_success, consecutive_failures, total_events_detected"
             " FROM ops.processing_state WHERE granularity = ?",
-            _STATE,
+            STATE.columns[1:],
             [granularity.name],
         )
         if rows.empty:
@@ -127,10 +105,19 @@ class Ops:
             list(values.values()),
         )
 
+    def last_error(self, granularity: Granularity) -> str | None:
+        """Give what the newest failed pass said; None when none has failed."""
+        rows = self._connection.frame(
+            "SELECT error FROM ops.passes WHERE granularity = ? AND status = 'failed' ORDER BY ended_at DESC LIMIT 1",
+            PASSES.columns[-1:],
+            [granularity.name],
+        )
+        return None if rows.empty else str(rows["error"].iloc[0])
+
     def provenance(self) -> Provenance | None:
         """Give what the store's numbers mean; None while it is empty."""
         rows = self._connection.frame(
-            "SELECT source, price, atr_period, formula_version FROM ops.provenance", _PROVENANCE
+            "SELECT source, price, atr_period, formula_version FROM ops.provenance", PROVENANCE.columns[1:]
         )
         if rows.empty:
             return None
@@ -150,7 +137,7 @@ class Ops:
         """Give the instruments that the source does not know: instrument, unavailable_since, asked_at, reason."""
         return self._connection.frame(
             "SELECT instrument, unavailable_since, asked_at, reason FROM ops.instruments ORDER BY instrument",
-            _UNAVAILABLE,
+            UNAVAILABLE.columns,
         )
 
     def write_unavailable(self, instrument: str, reason: str, now: datetime) -> None:
@@ -168,11 +155,11 @@ class Ops:
     def backfilled_until(self, granularity: Granularity, start: datetime, instruments: str) -> datetime | None:
         """Give how far an unfinished backfill from `start` has come."""
         rows = self._connection.frame(
-            "SELECT done_until AS time FROM ops.backfills WHERE granularity = ? AND from_time = ? AND instruments = ?",
-            _TIME,
+            "SELECT done_until FROM ops.backfills WHERE granularity = ? AND from_time = ? AND instruments = ?",
+            BACKFILLS.columns[-1:],
             [granularity.name, start, instruments],
         )
-        return None if rows.empty else _moment(rows["time"].iloc[0])
+        return None if rows.empty else _moment(rows["done_until"].iloc[0])
 
     def write_backfilled(self, granularity: Granularity, start: datetime, instruments: str, until: datetime) -> None:
         """Record how far a backfill from `start` has come."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
+from spike_assets.store.ops_tables import PENDING
 from spike_assets.store.tables import Column
 
 
@@ -23,11 +24,7 @@ class Mark(NamedTuple):
     to_time: datetime
 
 
-_COLUMNS = (
-    Column("instrument", "text", "whose rows changed"),
-    Column("from_time", "time", "open of the first candle that changed"),
-    Column("to_time", "time", "open of the last candle that changed"),
-)
+_COLUMNS = PENDING.columns[2:]
 _COUNT = (Column("n", "int", "how many"),)
 
 
