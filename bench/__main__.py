@@ -1,0 +1,114 @@
+"""Run every measurement once, print the tables, and write `bench/RESULTS.md`."""
+
+import os
+import platform
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from bench import passes
+from bench.stores import Filled, fill
+
+PASSES = 60
+"""How many passes a median is of."""
+DAGSTER_RUNS = 30
+RANGE = 200
+
+_NOTE = f"""\
+Milliseconds over {PASSES} passes, each with one new candle per instrument, on stores with 1,000 and with 140,000
+candles per instrument. *Dagster run*: the same pass as a run of four assets in a warm process with the shipped
+`dagster.yaml` ({DAGSTER_RUNS} runs).
+"""
+
+_RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = fill(Path(folder) / "small.duckdb", 1_000), fill(Path(folder) / "large.duckdb", 140_000)
+        of_small, of_large = (passes.bare(store.path, 0, PASSES) for store in (small, large))
+        home = Path(folder) / "home"
+        runs = [passes.as_dagster_run(store.path, home, PASSES + 1, DAGSTER_RUNS) for store in (small, large)]
+        partitions, per_partition = passes.partition_backfill(large.path, home, PASSES + DAGSTER_RUNS + 2, RANGE)
+        report = "\n".join(
+            [
+                _head(),
+                _passes(of_small, of_large, *runs),
+                _backfill(large),
+                _range(partitions, per_partition),
+            ]
+        )
+    print(report)
+    _RESULTS.write_text(report, encoding="utf-8")
+
+
+def _head() -> str:
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "pandas", "numpy", "dagster"))
+    return f"""\
+# Results
+
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}; {versions}.
+One run, nothing else running; 29 instruments, simulated candles, DuckDB on local disk.
+"""
+
+
+def _passes(small: passes.Timings, large: passes.Timings, small_run: passes.Timings, large_run: passes.Timings) -> str:
+    lines = [
+        "## The H1 pass, 29 instruments",
+        "",
+        _NOTE,
+        "",
+        "| | 1,000: p50 | p95 | 140,000: p50 | p95 | growth of p50 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    parts = ["fetch", "candles", "atr", "events", "features", "open, plan, record, close", "pass"]
+    lines += [_row(f"**{part}**" if part == "pass" else part, small, large, part) for part in parts]
+    lines.append(_row("**Dagster run**", small_run, large_run, "Dagster run"))
+    verdict = [
+        _against("`process()` p95", large.p95("pass"), 200, "ms"),
+        _against("Dagster run p95", large_run.p95("Dagster run"), 1000, "ms"),
+    ]
+    return "\n".join([*lines, "", *verdict, ""])
+
+
+def _row(title: str, small: passes.Timings, large: passes.Timings, part: str) -> str:
+    growth = large.p50(part) / small.p50(part)
+    figures = (small.p50(part), small.p95(part), large.p50(part), large.p95(part))
+    return f"| {title} | " + " | ".join(f"{figure:.0f}" for figure in figures) + f" | {growth:.2f} × |"
+
+
+def _backfill(filled: Filled) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in filled.stage_seconds.items())
+    return f"""\
+## A backfill of 29 × 140,000 H1 candles
+
+| candles | seconds | candles/s | peak memory | database |
+|---:|---:|---:|---:|---:|
+| {filled.candles:,} | {filled.seconds:.1f} | {filled.candles / filled.seconds:,.0f} | {filled.peak_mb:.0f} MB \
+| {filled.megabytes:.0f} MB |
+
+Of which {stages}; the rest is making the candles and checkpoints.
+
+{_against("time", filled.seconds, 60, "s")}
+{_against("peak memory", filled.peak_mb, 4096, "MB")}
+"""
+
+
+def _range(partitions: int, per_partition: float) -> str:
+    return f"""\
+## A Dagster partition backfill
+
+One range run over {partitions} H1 partitions, four assets, SQLite event log, in a warm process:
+**{per_partition:.1f} ms** per partition and asset.
+"""
+
+
+def _against(what: str, figure: float, budget: float, unit: str) -> str:
+    verdict = "within" if figure <= budget else f"**missed by {figure - budget:.0f} {unit}**:"
+    return f"* {what}: {figure:.0f} {unit}, {verdict} the budget of {budget:,.0f} {unit} (design §11)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The H1 pass over 29 instruments: bare, stage by stage, and as a Dagster run in a warm process."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median, quantiles
+
+from bench.stores import END, pipeline_on
+from spike_assets import market_hours
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import H1, Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline import process
+from spike_assets.sources.base import CandleSource, Fetched
+
+
+@dataclass
+class Timings:
+    """Milliseconds of each part, over many passes."""
+
+    parts: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, part: str, milliseconds: float) -> None:
+        self.parts.setdefault(part, []).append(milliseconds)
+
+    def p50(self, part: str) -> float:
+        return median(self.parts[part])
+
+    def p95(self, part: str) -> float:
+        return quantiles(self.parts[part], n=20, method="inclusive")[-1]
+
+
+class TimedSource:
+    """A source that notes how long it took to answer."""
+
+    def __init__(self, source: CandleSource) -> None:
+        self.source = source
+        self.name, self.price = source.name, source.price
+        self.milliseconds = 0.0
+
+    def fetch(
+        self, granularity: Granularity, windows: Mapping[str, Window], *, now: datetime, deadline: Deadline
+    ) -> Fetched:
+        start = time.perf_counter()
+        answer = self.source.fetch(granularity, windows, now=now, deadline=deadline)
+        self.milliseconds = (time.perf_counter() - start) * 1000
+        return answer
+
+
+def hours(skip: int, n: int) -> list[datetime]:
+    """Give the opens of `n` H1 candles behind the stores' history, `skip` of them left out."""
+    times = market_hours.candle_times(H1, Window(END, END + timedelta(days=60)))
+    return [time.to_pydatetime() for time in times[skip : skip + n]]
+
+
+def bare(path: Path, skip: int, n: int) -> Timings:
+    """Measure `process()`; `received → stored` is what is left without looking up what to ask for, and asking."""
+    timings = Timings()
+    source = TimedSource(pipeline_on(path).source)
+    pipeline = replace(pipeline_on(path), source=source)
+    process(pipeline, H1, now=hours(skip, 1)[0] + timedelta(hours=1, minutes=5))
+    for time_ in hours(skip + 1, n):
+        start = time.perf_counter()
+        result = process(pipeline, H1, now=time_ + timedelta(hours=1, minutes=5))
+        total = (time.perf_counter() - start) * 1000
+        timings.add("pass", total)
+        timings.add("fetch", source.milliseconds)
+        for summary in result.summaries:
+            timings.add(summary.stage, summary.milliseconds)
+        timings.add(
+            "open, plan, record, close", total - source.milliseconds - sum(s.milliseconds for s in result.summaries)
+        )
+    return timings
+
+
+@contextmanager
+def dagster_home(folder: Path) -> Iterator[Path]:
+    """Give a Dagster home with the shipped dagster.yaml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).parents[1] / "dagster.yaml", folder)
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    try:
+        yield folder
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
+def as_dagster_run(path: Path, home: Path, skip: int, n: int) -> Timings:
+    """Measure the same pass as a Dagster run of four assets in this, warm, process."""
+    from dagster import DagsterInstance  # noqa: PLC0415 - the rest of bench runs without Dagster
+
+    from spike_assets.definitions import build_defs  # noqa: PLC0415
+    from spike_assets.defs.partitions import partition_key  # noqa: PLC0415
+
+    timings = Timings()
+    job = build_defs(pipeline=pipeline_on(path)).resolve_job_def("h1_pass")
+    with dagster_home(home), DagsterInstance.get() as instance:
+        for i, time_ in enumerate(hours(skip, n + 1)):
+            start = time.perf_counter()
+            done = job.execute_in_process(partition_key=partition_key(H1, time_), instance=instance)
+            if not done.success:
+                raise RuntimeError("a measured run failed")
+            if i:  # the first one warms up
+                timings.add("Dagster run", (time.perf_counter() - start) * 1000)
+    return timings
+
+
+def partition_backfill(path: Path, home: Path, skip: int, n: int) -> tuple[int, float]:
+    """Measure one range run over `n` partitions; give how many, and its milliseconds per partition and asset."""
+    from dagster import DagsterInstance  # noqa: PLC0415
+
+    from spike_assets.definitions import build_defs  # noqa: PLC0415
+    from spike_assets.defs.partitions import partition_key  # noqa: PLC0415
+
+    times = hours(skip, n)
+    job = build_defs(pipeline=pipeline_on(path)).resolve_job_def("h1_pass")
+    tags = {
+        "dagster/asset_partition_range_start": partition_key(H1, times[0]),
+        "dagster/asset_partition_range_end": partition_key(H1, times[-1]),
+    }
+    with dagster_home(home), DagsterInstance.get() as instance:
+        start = time.perf_counter()
+        if not job.execute_in_process(tags=tags, instance=instance).success:
+            raise RuntimeError("the measured range run failed")
+        return n, (time.perf_counter() - start) * 1000 / n / 4
