@@ -6,6 +6,7 @@ wall-clock time lives and dies inside this module. The rules come from `granular
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,7 @@ def candle_close(granularity: Granularity, opens: pd.DatetimeIndex) -> pd.Dateti
     return _grid(_steps(opens, granularity) + 1, granularity)
 
 
+@lru_cache(maxsize=4096)
 def close_of(granularity: Granularity, open_: datetime) -> datetime:
     """Give the close of one candle."""
     return _scalar(candle_close(granularity, utc_index([open_])))
@@ -118,6 +120,23 @@ def next_close(granularity: Granularity, now: datetime) -> datetime:
     opens = candle_times(granularity, Window(now - _SEARCH, now + _SEARCH))
     closes = candle_close(granularity, opens)
     return _scalar(closes[np.asarray(closes > pd.Timestamp(now))][:1])
+
+
+def next_tick(granularity: Granularity, now: datetime) -> datetime:
+    """Give the first tick of the granularity's schedule at or after `now`."""
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    for _ in range(24 * 8):
+        for cron in granularity.crons:
+            minute, hours, _, _, days = cron.split()
+            tick = hour + timedelta(minutes=int(minute))
+            if tick >= now and _in_cron(hours, tick.hour) and _in_cron(days, tick.isoweekday() % 7):
+                return tick
+        hour += timedelta(hours=1)
+    raise ValueError(f"{granularity} has no tick in the week after {now}")
+
+
+def _in_cron(field: str, value: int) -> bool:
+    return field == "*" or str(value) in field.split(",")
 
 
 def nth_candle_before(granularity: Granularity, time: datetime, n: int) -> datetime:

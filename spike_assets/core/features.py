@@ -194,7 +194,9 @@ def _log_of_counts(volumes: Floats) -> Floats:
 
 def _robust(at: Ints, group: Ints, volumes: Floats, logs: Floats) -> tuple[Floats, Floats]:
     back = at[:, None] - np.arange(1, VOLUME_SAMPLES + 1)
-    sampled = (back >= 0) & (group[back] == group[at][:, None])
+    there = back >= 0
+    back = np.maximum(back, 0)
+    sampled = there & (group[back] == group[at][:, None])
     samples = np.count_nonzero(sampled, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = _median(np.where(sampled, volumes[back], np.inf), samples)

@@ -124,7 +124,7 @@ def _load(
     deadline = Deadline.after(_CHUNK_LIMIT)
     now = pipeline.clock()
     with pipeline.store.reading(deadline, _purpose(granularity)) as session:
-        asked = dict.fromkeys(candles.willing(pipeline, session, now), chunk)
+        asked = dict.fromkeys(candles.willing(pipeline, session, granularity, now), chunk)
     received = candles.fetch(pipeline, granularity, asked, now, deadline)
     with pipeline.changing(granularity, deadline, _purpose(granularity)) as session:
         summaries = work_off(pipeline, session, granularity, received, deadline)

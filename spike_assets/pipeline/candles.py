@@ -34,9 +34,9 @@ class Received:
     unavailable: tuple[str, ...]
 
 
-def willing(pipeline: Pipeline, session: Session, now: datetime) -> list[str]:
+def willing(pipeline: Pipeline, session: Session, granularity: Granularity, now: datetime) -> list[str]:
     """Give the instruments to ask for: all but those that the source did not know less than a day ago."""
-    known = session.ops.unavailable()
+    known = session.ops.unavailable(granularity)
     resting = set(known["instrument"][known["asked_at"] > now - ASK_AGAIN])
     return [instrument for instrument in pipeline.instruments if instrument not in resting]
 
@@ -49,7 +49,7 @@ def windows(
     An instrument without any candle is asked for its warm-up as well. Nothing is asked of an instrument that has
     every candle up to the window's end, and once a day only of one that the source does not know.
     """
-    asked = willing(pipeline, session, now)
+    asked = willing(pipeline, session, granularity, now)
     newest = session.data.newest(granularity, asked, window.start - granularity.lookback)
     starts = {i: _start(pipeline, granularity, window, newest.get(i)) for i in asked}
     return {i: Window(start, window.end) for i, start in starts.items() if start < window.end}
@@ -83,19 +83,19 @@ def store(session: Session, granularity: Granularity, received: Received) -> Sum
         changes = session.data.write_candles(granularity, told_apart.candles, received.fetched_at)
         session.pending.mark(granularity, [stage.name for stage in STAGES], changes.ranges())
         rejected = session.data.write_quarantine(granularity, told_apart.rejected, received.fetched_at)
-        _note_unavailable(session, received)
+        _note_unavailable(session, granularity, received)
         summary.take(changes)
         summary.quarantined = rejected.added
         summary.missing = _missing(granularity, received, told_apart.candles)
     return summary
 
 
-def _note_unavailable(session: Session, received: Received) -> None:
-    resting = set(session.ops.unavailable()["instrument"])
+def _note_unavailable(session: Session, granularity: Granularity, received: Received) -> None:
+    resting = set(session.ops.unavailable(granularity)["instrument"])
     for instrument, reason in received.fetched.unavailable.items():
-        session.ops.write_unavailable(instrument, reason, received.fetched_at)
+        session.ops.write_unavailable(granularity, instrument, reason, received.fetched_at)
     for instrument in sorted(resting & set(received.asked) - set(received.fetched.unavailable)):
-        session.ops.write_available(instrument)
+        session.ops.write_available(granularity, instrument)
 
 
 def _missing(granularity: Granularity, received: Received, valid: pd.DataFrame) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def process(
     try:
         result = _process(pipeline, granularity, now, trigger, deadline)
     except SpikeError as error:
-        _record_failure(pipeline, granularity, now, trigger, error)
+        record_failure(pipeline, granularity, now, trigger, error)
         raise
     return replace(result, duration_ms=(deadline.monotonic() - start) * 1000)
 
@@ -212,7 +212,7 @@ def _moved_on(granularity: Granularity, done: datetime | None, window: Window) -
     return max(done, window.end) if gap.empty else done
 
 
-def _record_failure(
+def record_failure(
     pipeline: Pipeline, granularity: Granularity, now: datetime, trigger: str, error: SpikeError
 ) -> None:
     """Remember a pass that failed, if the store can be had; the failure itself is told by whoever called."""

@@ -82,12 +82,22 @@ class DuckDBEngine:
     def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
         """Open the file under its lock file, and close it behind the block."""
         with self._lock.held(deadline, purpose, shared=not write), self._told_plainly():
-            connection = duckdb.connect(str(self.path), read_only=not write)
+            connection = self._open(write=write)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield DuckDBConnection(connection)
             finally:
                 connection.close()
+
+    def _open(self, *, write: bool) -> duckdb.DuckDBPyConnection:
+        existed = self.exists()
+        try:
+            return duckdb.connect(str(self.path), read_only=not write)
+        except duckdb.Error:
+            if not existed:
+                # Half a file, for want of space: it would be taken for a damaged database from now on.
+                self.path.unlink(missing_ok=True)
+            raise
 
     @contextmanager
     def granularity_lock(self, granularity: Granularity, deadline: Deadline, purpose: str) -> Iterator[None]:
@@ -107,6 +117,10 @@ class DuckDBEngine:
             yield
         except duckdb.Error as error:
             raise self._translated(error) from error
+        except RuntimeError as error:
+            if isinstance(error.__cause__, BaseException) and str(error) == "Query interrupted":
+                raise error.__cause__ from None  # a signal's exception (Ctrl-C), which DuckDB wraps
+            raise
 
     def _translated(self, error: duckdb.Error) -> SpikeError:
         text = " ".join(str(error).split())
@@ -118,6 +132,8 @@ class DuckDBEngine:
             return StoreUnavailableError(f"no space left for {self.path}; nothing was changed, free some and try again")
         if "Permission denied" in text or "read-only" in text.lower():
             return StoreError(f"{self.path} cannot be written: {text}; set SPIKE_DATABASE to a file that can be")
+        if "Could not read enough bytes" in text:
+            return StoreError(f"{self.path} is cut short; restore it, or set SPIKE_DATABASE to another path")
         if "not a valid DuckDB database" in text:
             return StoreError(f"{self.path} is not a DuckDB database; set SPIKE_DATABASE to another path")
         return StoreError(f"{self.path}: {text}")

@@ -133,24 +133,29 @@ class Ops:
             list(asdict(provenance).values()),
         )
 
-    def unavailable(self) -> pd.DataFrame:
+    def unavailable(self, granularity: Granularity) -> pd.DataFrame:
         """Give the instruments that the source does not know: instrument, unavailable_since, asked_at, reason."""
         return self._connection.frame(
-            "SELECT instrument, unavailable_since, asked_at, reason FROM ops.instruments ORDER BY instrument",
-            UNAVAILABLE.columns,
+            "SELECT instrument, unavailable_since, asked_at, reason FROM ops.instruments WHERE granularity = ?"
+            " ORDER BY instrument",
+            UNAVAILABLE.columns[1:],
+            [granularity.name],
         )
 
-    def write_unavailable(self, instrument: str, reason: str, now: datetime) -> None:
+    def write_unavailable(self, granularity: Granularity, instrument: str, reason: str, now: datetime) -> None:
         """Record that the source, asked `now`, does not know an instrument; since when is kept."""
         self._connection.execute(
-            "INSERT INTO ops.instruments AS t (instrument, unavailable_since, asked_at, reason) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (instrument) DO UPDATE SET asked_at = EXCLUDED.asked_at, reason = EXCLUDED.reason",
-            [instrument, now, now, reason],
+            "INSERT INTO ops.instruments AS t (granularity, instrument, unavailable_since, asked_at, reason)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (granularity, instrument)"
+            " DO UPDATE SET asked_at = EXCLUDED.asked_at, reason = EXCLUDED.reason",
+            [granularity.name, instrument, now, now, reason],
         )
 
-    def write_available(self, instrument: str) -> None:
+    def write_available(self, granularity: Granularity, instrument: str) -> None:
         """Record that the source knows an instrument after all."""
-        self._connection.execute("DELETE FROM ops.instruments WHERE instrument = ?", [instrument])
+        self._connection.execute(
+            "DELETE FROM ops.instruments WHERE granularity = ? AND instrument = ?", [granularity.name, instrument]
+        )
 
     def backfilled_until(self, granularity: Granularity, start: datetime, instruments: str) -> datetime | None:
         """Give how far an unfinished backfill from `start` has come."""

@@ -68,14 +68,15 @@ PENDING = Table(
 
 UNAVAILABLE = Table(
     "instruments",
-    "Instruments that the source does not know; asked for again once a day.",
+    "Instruments that the source does not know at a granularity; asked for again once a day.",
     (
+        _GRANULARITY,
         Column("instrument", "text", "currency pair"),
         Column("unavailable_since", "time", "when that was noticed first"),
         Column("asked_at", "time", "when it was asked for last"),
         Column("reason", "text", "the source's own words"),
     ),
-    key=("instrument",),
+    key=("granularity", "instrument"),
 )
 
 BACKFILLS = Table(

@@ -54,12 +54,14 @@ CREATE TABLE ops.pending (
     PRIMARY KEY (granularity, stage, instrument, from_time)
 );
 
--- Instruments that the source does not know.
+-- Instruments that the source does not know at a granularity.
 CREATE TABLE ops.instruments (
-    instrument        VARCHAR NOT NULL PRIMARY KEY,
+    granularity       VARCHAR NOT NULL,
+    instrument        VARCHAR NOT NULL,
     unavailable_since TIMESTAMPTZ NOT NULL,
     asked_at          TIMESTAMPTZ NOT NULL,
-    reason            VARCHAR NOT NULL
+    reason            VARCHAR NOT NULL,
+    PRIMARY KEY (granularity, instrument)
 );
 
 -- How far an unfinished `spike backfill` has come.

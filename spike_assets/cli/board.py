@@ -1,0 +1,67 @@
+"""The status board."""
+
+import json
+from datetime import datetime
+
+import click
+
+from spike_assets.cli.console import count, rough
+from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.status import GranularityStatus, Status
+from spike_assets.pipeline.status import status as read_status
+from spike_assets.settings import load_settings
+
+_MARKS = {"ok": "✓", "failed": "✗", "never": "…"}
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+def status(as_json: bool) -> None:
+    """Print the status board.
+
+    ✓ the last pass went well, ✗ it failed, … none has run. Next is when the next pass finds a closed candle to work
+    on. Degraded names what is wrong: failed passes, closed candles that were not processed in time, ranges that are
+    still to be recomputed.
+    """
+    found = read_status(Pipeline.from_settings(load_settings()))
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else board(found))
+
+
+def board(found: Status) -> str:
+    """Give the board as text."""
+    last_runs = [f"Last run: {_ago(found.at, one.last_run)}" for one in found.granularities]
+    width = max(map(len, last_runs))
+    lines = ["Spike Processing Status", "======================"]
+    lines += [
+        f"{one.granularity.name + ':':<4} {_MARKS[one.outcome]} {last_run:<{width}} | Next: {_next(found.at, one)}"
+        for one, last_run in zip(found.granularities, last_runs, strict=True)
+    ]
+    lines.append(f"Recent Events: {found.recent_events}")
+    health = "Healthy" if found.healthy else f"Degraded: {'; '.join(found.reasons)}"
+    lines.append(f"System Health: {health}")
+    return "\n".join([*lines, *_remarks(found)])
+
+
+def _remarks(found: Status) -> list[str]:
+    lines = [f"Source: {found.source}{' (a made-up market, no real prices)' if found.simulated else ''}"]
+    lines.append(f"Database: {found.database}")
+    if found.unavailable:
+        lines.append(f"Unavailable: {', '.join(found.unavailable)} (the source does not know them)")
+    lines += [f"Late in {one.granularity}: {', '.join(one.late)}" for one in found.granularities if one.late]
+    quarantined = [f"{one.granularity} {one.quarantined:,}" for one in found.granularities if one.quarantined]
+    if quarantined:
+        lines.append(f"In quarantine: {count(sum(one.quarantined for one in found.granularities), 'candle')}")
+        lines[-1] += f" ({', '.join(quarantined)})"
+    return lines
+
+
+def _ago(now: datetime, time: datetime | None) -> str:
+    if time is None:
+        return "never"
+    ago = rough(now - time)
+    return "just now" if ago == "0 min" else f"{ago} ago"
+
+
+def _next(now: datetime, one: GranularityStatus) -> str:
+    left = rough(one.next_run - now)
+    return "now" if left == "0 min" else left

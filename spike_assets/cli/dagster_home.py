@@ -1,0 +1,48 @@
+"""Dagster's UI and daemon: where their files are, and running them. Nothing here imports dagster."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from spike_assets.cli.children import HOST, Children, require_free, stop_requested
+from spike_assets.errors import PermanentError
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def project_file(name: str) -> Path:
+    """Give a file of the project: from this folder, else from the checkout that spike was installed from."""
+    for folder in (Path.cwd(), _CHECKOUT):
+        if (folder / name).is_file():
+            return folder / name
+    raise PermanentError(f"there is no {name} here; start this in the folder of the project")
+
+
+def prepare(home: Path, *, fresh: bool = False) -> Path:
+    """Make a DAGSTER_HOME with the shipped dagster.yaml; one that is there is kept unless `fresh`."""
+    shipped = project_file("dagster.yaml")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if fresh or not (home / "dagster.yaml").exists():
+            shutil.copyfile(shipped, home / "dagster.yaml")
+    except OSError as error:
+        raise PermanentError(f"cannot write to {home}: {error.strerror}; set DAGSTER_HOME to another folder") from error
+    return home.resolve()
+
+
+def serve(home: Path, port: int, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Run the UI and the daemon until Ctrl-C or SIGTERM; one that ends by itself is a `PermanentError`."""
+    require_free(port)
+    workspace = str(project_file("workspace.yaml"))
+    environment = {**os.environ, **environment, "DAGSTER_HOME": str(home)}
+    with stop_requested() as requested, Children(environment, home) as children:
+        say(f"starting the Dagster UI and its daemon; their output is in {home}")
+        place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
+        children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
+        children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
+        if children.wait_for("/server_info", port, requested):
+            say(f"http://{HOST}:{port} is ready and the schedules are running; Ctrl-C stops both")
+            children.watch(requested)
+        say("stopping")
+    say("stopped")

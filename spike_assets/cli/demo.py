@@ -1,0 +1,149 @@
+"""The demo: everything on a simulated market, in a folder of its own, ready to look at within minutes."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from spike_assets.cli import console, dagster_home
+from spike_assets.cli.board import board
+from spike_assets.cli.children import require_free, run_to_end
+from spike_assets.cli.passes import load
+from spike_assets.cli.serve import PORT
+from spike_assets.cli.tables import events_table, read
+from spike_assets.deadline import Deadline
+from spike_assets.errors import PermanentError
+from spike_assets.granularity import GRANULARITIES, H1
+from spike_assets.market_hours import Window
+from spike_assets.pipeline import Pipeline
+from spike_assets.pipeline.status import status
+from spike_assets.settings import Settings, load_settings
+from spike_assets.store.tables import EVENTS
+
+_FIXED = ("history_start", "instruments", "atr_period", "warmup")
+"""Settings that a demo keeps from its first start, whatever the environment says later."""
+_LIMIT = timedelta(seconds=30)
+_NEWEST = 10
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo's folder and what was fixed when it was first started."""
+
+    home: Path
+    loaded_from: datetime
+    settings: Settings
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Dagster's processes are told on top of the environment."""
+        in_force = self.settings.in_force()
+        names = ("source", "database", *_FIXED)
+        return {name: in_force[name] for name in (f"SPIKE_{name.upper()}" for name in names)}
+
+
+@click.command
+@PORT
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".demo",
+    show_default=True,
+    help="The demo's own folder; remove it to start afresh.",
+)
+@click.option("--days", type=click.IntRange(min=1), default=730, show_default=True, help="How much history is loaded.")
+@click.option(
+    "--partition-days",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="How much of it Dagster shows as partitions.",
+)
+@click.option(
+    "--once", is_flag=True, envvar="DEMO_ONCE", help="Leave after the status in place of serving; so does DEMO_ONCE=1."
+)
+def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> None:
+    """Show everything on a simulated market: load, materialise, print, serve.
+
+    The market is made up; no price is real. Loads two years of it at all four granularities, materialises the
+    partitions of the last 30 days through Dagster, prints the status and the newest events, and serves the Dagster UI
+    with its schedules running until Ctrl-C. A later start goes on with what is in the folder.
+    """
+    say = _Say()
+    if not once:
+        require_free(port)
+    demo = open_demo(home, days, partition_days)
+    pipeline = Pipeline.from_settings(demo.settings)
+    say(f"a simulated market of {len(pipeline.instruments)} instruments, kept in {home}; no price is real")
+    _load(demo, pipeline, say)
+    dagster = dagster_home.prepare(home / "dagster", fresh=True)
+    _materialize(demo, dagster, say)
+    click.echo(f"\n{board(status(pipeline))}\n\nThe newest events at {H1}:\n")
+    console.out().print(events_table(read(pipeline, EVENTS, H1, limit=_NEWEST), H1))
+    click.echo()
+    if not once:
+        dagster_home.serve(dagster, port, demo.environment, say)
+
+
+class _Say:
+    """Prints lines with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        click.echo(f"[{time.monotonic() - self._start:4.0f} s] {text}")
+
+
+def open_demo(home: Path, days: int, partition_days: int) -> Demo:
+    """Give the demo in a folder, or make it; its history and partitions begin where they did at its first start."""
+    home = home.resolve()
+    notes = home / "demo.json"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not notes.exists():
+            notes.write_text(json.dumps(_first_start(days, partition_days), indent=2) + "\n", encoding="utf-8")
+        noted = json.loads(notes.read_text(encoding="utf-8"))
+        loaded_from = datetime.fromisoformat(noted["loaded_from"])
+        fixed = {name: noted["settings"][name] for name in _FIXED}
+    except OSError as error:
+        raise PermanentError(
+            f"cannot keep a demo in {home}: {error.strerror}; choose another folder with --home"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PermanentError(f"{notes} is damaged; remove {home} and start the demo afresh") from error
+    settings = load_settings(source="simulated", database=str(home / "spike.duckdb"), **fixed)
+    return Demo(home, loaded_from, settings)
+
+
+def _first_start(days: int, partition_days: int) -> dict[str, object]:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = today - timedelta(days=partition_days)
+    chosen = load_settings(source="simulated", history_start=start).model_dump(mode="json", include=set(_FIXED))
+    return {"loaded_from": (today - timedelta(days=days)).isoformat(), "settings": chosen}
+
+
+def _load(demo: Demo, pipeline: Pipeline, say: _Say) -> None:
+    """Load the history of what has none, interrupted or new; what came since is the partitions' business."""
+    with pipeline.store.reading(Deadline.after(_LIMIT), "the demo") as session:
+        states = {granularity: session.ops.state(granularity) for granularity in GRANULARITIES.values()}
+    empty = [granularity for granularity, state in states.items() if state is None or state.last_processed is None]
+    if not empty:
+        say("its history is loaded already")
+        return
+    say(f"loading candles since {demo.loaded_from:%Y-%m-%d} at {', '.join(map(str, empty))}")
+    results = load(pipeline, empty, Window(demo.loaded_from, pipeline.clock()))
+    counts = [counts for result in results for counts in result.by_instrument.values()]
+    say(f"{sum(c for c, _ in counts):,} candles stored, {sum(e for _, e in counts):,} events found")
+
+
+def _materialize(demo: Demo, dagster: Path, say: _Say) -> None:
+    say(f"materialising the partitions since {demo.settings.history_start:%Y-%m-%d} through Dagster")
+    arguments = ["spike_assets.defs.materialize", *GRANULARITIES]
+    environment = {**os.environ, **demo.environment, "DAGSTER_HOME": str(dagster)}
+    for line in run_to_end("materialising", arguments, environment, dagster / "materialize.log"):
+        say(line)

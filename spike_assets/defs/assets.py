@@ -1,0 +1,226 @@
+"""The assets `h1/candles` … `w/features`: each a thin call of its stage, over the window of the run's partitions.
+
+What is fetched and computed is the business of `pipeline`; what is shown of it, of `metadata`. Nothing is handed from
+asset to asset through Dagster: the store is where a stage finds what is pending for it.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from spike_assets.core import FORMULA_VERSION
+from spike_assets.deadline import Deadline
+from spike_assets.defs import metadata
+from spike_assets.defs.checks import PARENTS, promises, promises_spec
+from spike_assets.defs.metadata import Stored
+from spike_assets.defs.partitions import partitions
+from spike_assets.defs.resources import PipelineResource
+from spike_assets.errors import SpikeError, TransientError
+from spike_assets.granularity import Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline import Pipeline, candles
+from spike_assets.pipeline.passes import Status, record_failure, record_success, run_stage
+from spike_assets.pipeline.settle import Stage
+from spike_assets.pipeline.stages import STAGES
+from spike_assets.pipeline.summary import Summary
+from spike_assets.store.data import Span
+from spike_assets.store.store import Session
+from spike_assets.store.tables import CANDLES, QUARANTINE, TABLES, Table
+
+OWNERS = ("team:spike",)
+TRIGGER_TAG = "spike/trigger"
+"""Says what a run was launched by, where Dagster's own tags do not."""
+RETRY_SECONDS = 1.0
+MOST_PLOTTED = 2_000
+"""Longer range runs tell no numbers per partition: Dagster goes through all partitions for each of them."""
+
+_DEPS: dict[str, tuple[str, ...]] = {
+    "candles": (),
+    "atr": ("candles",),
+    "events": ("candles", "atr"),
+    "features": ("candles", "events"),
+}
+_ALL = {CANDLES.name, *(stage.name for stage in STAGES)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One asset's part of a run."""
+
+    context: dg.AssetExecutionContext
+    resource: PipelineResource
+    granularity: Granularity
+    table: Table
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+        return self.resource.get()
+
+    @cached_property
+    def deadline(self) -> Deadline:
+        """When the run has to have ended."""
+        return self.resource.deadline(self.context, self.granularity)
+
+    @cached_property
+    def window(self) -> Window:
+        """From the open of the first partition to the close of the last; over a weekend, closed hours lie between."""
+        window = self.context.partition_time_window
+        return Window(window.start.astimezone(UTC), window.end.astimezone(UTC))
+
+    @cached_property
+    def opens(self) -> dict[datetime, str]:
+        """The partition keys, by the open of their candle."""
+        return {datetime.fromisoformat(key).astimezone(UTC): key for key in self.context.partition_keys}
+
+    @property
+    def purpose(self) -> str:
+        """What the store's lock file says of the holder."""
+        return f"Dagster run {self.context.run.run_id[:8]} at {self.granularity.schema}/{self.table.name}"
+
+    @property
+    def trigger(self) -> str:
+        """What launched the run."""
+        tags = self.context.run.tags
+        if "dagster/schedule_name" in tags:
+            return "schedule"
+        return "backfill" if "dagster/backfill" in tags else tags.get(TRIGGER_TAG, "ui")
+
+
+def granularity_assets(granularity: Granularity, start: datetime) -> list[dg.AssetsDefinition]:
+    """Give the four assets of a granularity; their partitions begin at `start`."""
+    definition = partitions(granularity, start)
+    works = {CANDLES: _candles} | {stage.table: _derived(stage) for stage in STAGES}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # `backfill_policy`: nothing else makes one run of a range
+        return [_asset(granularity, table, definition, work) for table, work in works.items()]
+
+
+Work = Callable[[Run], tuple[Summary, Stored]]
+
+
+def _asset(
+    granularity: Granularity, table: Table, definition: dg.PartitionsDefinition[str], work: Work
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=table.name,
+        key_prefix=granularity.schema,
+        group_name=granularity.schema,
+        deps=[[granularity.schema, name] for name in _DEPS[table.name]],
+        partitions_def=definition,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[promises_spec(granularity, table)],
+        code_version=str(FORMULA_VERSION),
+        description=f"{granularity}: {table.meaning[0].lower()}{table.meaning[1:]}",
+        kinds={"duckdb", "pandas"},
+        owners=list(OWNERS),
+        metadata={
+            "dagster/column_schema": metadata.column_schema(table),
+            "dagster/table_name": f"{granularity.schema}.{table.name}",
+        },
+    )
+    def stage(context: dg.AssetExecutionContext, pipeline: PipelineResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows the bare class only
+        run = Run(context, pipeline, granularity, table)
+        with _told_to_dagster(run):
+            summary, stored = work(run)
+        return _result(run, summary, stored)
+
+    return stage
+
+
+def _candles(run: Run) -> tuple[Summary, Stored]:
+    """Fetch, holding nothing, then store what came."""
+    pipeline, granularity, now = run.pipeline, run.granularity, run.pipeline.clock()
+    with pipeline.store.reading(run.deadline, run.purpose) as session:
+        asked = candles.windows(pipeline, session, granularity, run.window, now)
+    received = candles.fetch(pipeline, granularity, asked, now, run.deadline)
+    run.deadline.check("storing what came")
+    with pipeline.changing(granularity, run.deadline, run.purpose) as session:
+        run.resource.summaries[CANDLES.name] = summary = candles.store(session, granularity, received)
+        return summary, _stored(run, session)
+
+
+def _derived(stage: Stage) -> Work:
+    """Give the work of a derived stage; the last one also records the pass."""
+
+    def work(run: Run) -> tuple[Summary, Stored]:
+        with run.pipeline.changing(run.granularity, run.deadline, run.purpose) as session:
+            summary = run_stage(run.pipeline, session, run.granularity, stage, run.deadline)
+            run.resource.summaries[stage.name] = summary
+            if stage is STAGES[-1]:
+                _record(run, session)
+            return summary, _stored(run, session)
+
+    return work
+
+
+def _record(run: Run, session: Session) -> None:
+    """Record the pass, if this run is one: only a run of all stages has processed its window."""
+    done = run.resource.summaries
+    if not done.keys() >= _ALL:
+        run.context.log.info("not all stages were part of this run: no pass is recorded, the next tick does them all")
+        return
+    status: Status = "success" if any(s.rows or s.quarantined for s in done.values()) else "no_new_data"
+    with session.transaction():
+        record_success(
+            session,
+            run.pipeline,
+            run.granularity,
+            run.window,
+            run.resource.began,
+            run.trigger,
+            status,
+            list(done.values()),
+        )
+
+
+def _stored(run: Run, session: Session) -> Stored:
+    """Read what the store has in the run's window: the asset's rows, and the keys that they are held against."""
+    spans = [Span(instrument, run.window.start, run.window.end) for instrument in run.pipeline.instruments]
+    prices = ["open", "high", "low", "close", "volume", "atr"]
+    columns = None if len(run.opens) == 1 else ["instrument", "time", *prices]
+    keys = ["instrument", "time"]
+    parent = PARENTS.get(run.table.name)
+    return Stored(
+        rows=session.data.read(run.granularity, run.table, spans, columns),
+        parent=session.data.read(run.granularity, parent, spans, keys) if parent else None,
+        quarantined=session.data.read(run.granularity, QUARANTINE, spans if run.table is CANDLES else [], keys),
+    )
+
+
+def _result(run: Run, summary: Summary, stored: Stored) -> dg.MaterializeResult[Any]:
+    numbers = metadata.of_partitions(run.granularity, list(run.opens), summary, stored)
+    whole = metadata.of_run(run.table, run.window, len(run.opens), summary, stored)
+    if len(run.opens) == 1:
+        whole |= next(iter(numbers.values()))
+    elif len(run.opens) <= MOST_PLOTTED:
+        for open_, key in run.opens.items():
+            run.context.add_asset_metadata(numbers[open_], partition_key=key)
+    return dg.MaterializeResult(
+        metadata=whole, check_results=[promises(TABLES[run.table.name], stored.rows, stored.parent)]
+    )
+
+
+@contextmanager
+def _told_to_dagster(run: Run) -> Iterator[None]:
+    """Ask for another attempt after a transient fault while there is time; fail in one line after any other."""
+    try:
+        yield
+    except TransientError as error:
+        if run.context.retry_number < run.granularity.retries and run.deadline.remaining() > RETRY_SECONDS:
+            run.context.log.warning(str(error))
+            raise dg.RetryRequested(run.granularity.retries, RETRY_SECONDS) from error
+        raise _failure(run, error) from error
+    except SpikeError as error:
+        raise _failure(run, error) from error
+
+
+def _failure(run: Run, error: SpikeError) -> dg.Failure:
+    record_failure(run.pipeline, run.granularity, run.resource.began, run.trigger, error)
+    return dg.Failure(str(error), allow_retries=False)
