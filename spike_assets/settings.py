@@ -15,7 +15,12 @@ class Settings(BaseSettings):
     """What an operator may set, each as `SPIKE_…` in the environment or in `.env`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SPIKE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="SPIKE_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     source: Literal["simulated", "files"] = Field("simulated", description="where candles come from")
@@ -66,6 +71,9 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(dict(problem)) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f".env cannot be read ({why}); repair or remove it") from error
 
 
 def _complaint(problem: dict[str, Any]) -> str:

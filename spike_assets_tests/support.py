@@ -221,7 +221,7 @@ def stored_candles(pipeline: Pipeline, granularity: Granularity) -> pd.DataFrame
 def simulated(granularity: Granularity, instruments: Sequence[str], window: Window) -> pd.DataFrame:
     """Give the simulated market's candles."""
     windows = dict.fromkeys(instruments, window)
-    return SimulatedSource().fetch(granularity, windows, now=datetime(2030, 1, 1, tzinfo=UTC), deadline=FOREVER).candles
+    return SimulatedSource().fetch(granularity, windows, now=datetime(2040, 1, 1, tzinfo=UTC), deadline=FOREVER).candles
 
 
 def captured(folder: str, instrument: str, window: Window | None = None) -> pd.DataFrame:

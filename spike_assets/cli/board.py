@@ -1,6 +1,7 @@
 """The status board."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 
 import click
@@ -45,14 +46,21 @@ def board(found: Status) -> str:
 def _remarks(found: Status) -> list[str]:
     lines = [f"Source: {found.source}{' (a made-up market, no real prices)' if found.simulated else ''}"]
     lines.append(f"Database: {found.database}")
-    if found.unavailable:
-        lines.append(f"Unavailable: {', '.join(found.unavailable)} (the source does not know them)")
-    lines += [f"Late in {one.granularity}: {', '.join(one.late)}" for one in found.granularities if one.late]
+    lines += [f"Unavailable in {names}" for names in _together(found, lambda one: tuple(one.unavailable))]
+    lines += [f"Late in {names}" for names in _together(found, lambda one: one.late)]
     quarantined = [f"{one.granularity} {one.quarantined:,}" for one in found.granularities if one.quarantined]
     if quarantined:
         lines.append(f"In quarantine: {count(sum(one.quarantined for one in found.granularities), 'candle')}")
         lines[-1] += f" ({', '.join(quarantined)})"
     return lines
+
+
+def _together(found: Status, which: Callable[[GranularityStatus], tuple[str, ...]]) -> list[str]:
+    """Name instruments, and the granularities that have the same ones, once."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for one in found.granularities:
+        alike.setdefault(which(one), []).append(one.granularity.name)
+    return [f"{', '.join(names)}: {', '.join(instruments)}" for instruments, names in alike.items() if instruments]
 
 
 def _ago(now: datetime, time: datetime | None) -> str:

@@ -37,12 +37,12 @@ def serve(home: Path, port: int, environment: Mapping[str, str], say: Callable[[
     workspace = str(project_file("workspace.yaml"))
     environment = {**os.environ, **environment, "DAGSTER_HOME": str(home)}
     with stop_requested() as requested, Children(environment, home) as children:
-        say(f"starting the Dagster UI and its daemon; their output is in {home}")
+        say(f"starting the Dagster UI and daemon (output in {os.path.relpath(home)})")
         place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
         children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
         children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
         if children.wait_for("/server_info", port, requested):
-            say(f"http://{HOST}:{port} is ready and the schedules are running; Ctrl-C stops both")
+            say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
             children.watch(requested)
         say("stopping")
     say("stopped")

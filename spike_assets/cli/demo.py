@@ -55,12 +55,20 @@ class Demo:
     show_default=True,
     help="The demo's own folder; remove it to start afresh.",
 )
-@click.option("--days", type=click.IntRange(min=1), default=730, show_default=True, help="How much history is loaded.")
+@click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=730,
+    show_default="730",
+    help="How much history is loaded.",
+)
 @click.option(
     "--partition-days",
     type=click.IntRange(min=1),
+    metavar="N",
     default=30,
-    show_default=True,
+    show_default="30",
     help="How much of it Dagster shows as partitions.",
 )
 @click.option(

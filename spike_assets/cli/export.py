@@ -16,7 +16,9 @@ from spike_assets.store.tables import Column, Table
 
 def write_csv(table: Table, rows: pd.DataFrame, file: IO[str]) -> None:
     """Write a header and a line per row; NULL is an empty field."""
-    as_text(table, rows).to_csv(file, index=False, lineterminator="\n")
+    text = as_text(table, rows)
+    flags = {c.name: text[c.name].map({True: "true", False: "false"}) for c in table.columns if c.kind == "bool"}
+    text.assign(**flags).to_csv(file, index=False, lineterminator="\n")
 
 
 def write_json(table: Table, rows: pd.DataFrame, file: IO[str]) -> None:

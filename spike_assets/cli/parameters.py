@@ -36,7 +36,7 @@ class GranularityType(click.ParamType[Any]):
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
         """Show the choice in the help."""
-        return f"[{'|'.join(self._names)}]"
+        return f"{{{'|'.join(self._names)}}}"
 
 
 class TimeType(click.ParamType[Any]):
@@ -47,7 +47,7 @@ class TimeType(click.ParamType[Any]):
     def __init__(self, *, ago: bool = False) -> None:
         self._ago = ago
         if ago:
-            self.name = "time|24h|7d"
+            self.name = "time|ago"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Give the time in UTC."""

@@ -8,7 +8,9 @@ import click
 from spike_assets.cli import dagster_home
 from spike_assets.settings import load_settings
 
-PORT = click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the UI.")
+PORT = click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="N", default=3000, show_default="3000", help="Port of the UI."
+)
 
 
 @click.command

@@ -30,7 +30,9 @@ _OPTIONS = (
     click.option("--instrument", "-i", type=InstrumentType(), multiple=True, help="Only this one; may be repeated."),
     click.option("--granularity", "-g", type=GranularityType(), default="H1", help="Which candles; H1 unless given."),
     click.option("--since", type=TimeType(ago=True), help="Only what closed since: a date, an ISO time, 24h, 7d, 2w."),
-    click.option("--limit", "-n", type=click.IntRange(min=1), help="Newest so many; 50 in a table, else all."),
+    click.option(
+        "--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Newest so many; 50 in a table, else all."
+    ),
     click.option(
         "--format",
         "form",
@@ -51,10 +53,10 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
 @click.command
 @_filtered
 def events(**asked: Any) -> None:
-    """Print or export events (new resistance levels), newest first.
+    """Print or export events (new resistance levels).
 
-    The table has the essentials; csv, json and parquet have every column in full precision, oldest first, NULL empty,
-    times in UTC.
+    The table has the essentials, newest first; csv, json and parquet have every column in full precision, oldest
+    first, NULL empty, times in UTC.
     """
     _show(EVENTS, events_table, **asked)
 
@@ -62,10 +64,10 @@ def events(**asked: Any) -> None:
 @click.command
 @_filtered
 def features(**asked: Any) -> None:
-    """Print or export the features of events, newest first.
+    """Print or export the features of events.
 
-    The table has the essentials; csv, json and parquet have every column in full precision, oldest first, NULL empty,
-    times in UTC.
+    The table has the essentials, newest first; csv, json and parquet have every column in full precision, oldest
+    first, NULL empty, times in UTC.
     """
     _show(FEATURES, features_table, **asked)
 

@@ -21,11 +21,11 @@ _DIGITS = 40
 @click.command
 @click.argument("granularity", nargs=-1, type=GranularityType())
 def verify(granularity: tuple[tuple[Granularity, ...], ...]) -> None:
-    """Recompute everything from the stored candles and compare, bit for bit.
+    """Recompute everything from the stored candles and compare.
 
-    All granularities unless some are named. Prints rows and content hash (the first 40 digits of its SHA-256) of each
-    table; equal hashes on two machines mean equal content. The first difference of each granularity goes to stderr,
-    with exit code 1.
+    All granularities unless some are named; every bit counts. Prints rows and content hash (the first 40 digits of
+    its SHA-256) of each table: equal hashes on two machines mean equal content. The first difference of each
+    granularity goes to stderr, with exit code 1.
     """
     asked = [one for names in granularity for one in names] or list(GRANULARITIES.values())
     pipeline = Pipeline.from_settings(load_settings())

@@ -31,11 +31,6 @@ COVERED_SHARE = 0.9
 QUARANTINE_DAYS = timedelta(days=1)
 """How long a candle that came into quarantine keeps its check yellow; at least one candle length."""
 
-_AFTER_CLOSE = timedelta(minutes=10)
-"""The tick comes five minutes behind the close; a pass and its retries have ended five minutes later."""
-_AFTER_CLOSE_OF_WEEK = timedelta(days=2, hours=1)
-"""W closes on Friday and its tick comes on Sunday."""
-
 
 def promises_spec(granularity: Granularity, table: Table) -> dg.AssetCheckSpec:
     """Declare the blocking check that an asset evaluates on the rows of its run's window."""
@@ -157,8 +152,7 @@ def _coverage(session: Session, pipeline: Pipeline, granularity: Granularity) ->
 
 def _freshness(session: Session, pipeline: Pipeline, granularity: Granularity) -> dg.AssetCheckResult:
     """Hold the newest candle against the market's hours."""
-    late = _AFTER_CLOSE_OF_WEEK if granularity.slot == "any" else _AFTER_CLOSE
-    expected = market_hours.last_closed(granularity, pipeline.clock() - late).start
+    expected = _expected(granularity, pipeline.clock())
     newest = session.data.last_time(granularity)
     fresh = newest is not None and newest >= expected
     has = _minute(newest) if newest else "none"
@@ -170,12 +164,19 @@ def _freshness(session: Session, pipeline: Pipeline, granularity: Granularity) -
     )
 
 
+def _expected(granularity: Granularity, now: datetime) -> datetime:
+    """Give the open of the last candle that closed, whose tick came, and whose pass has had its time."""
+    newest = market_hours.last_closed(granularity, now)
+    if market_hours.next_tick(granularity, newest.end) + granularity.timeout >= now:
+        newest = market_hours.last_closed(granularity, newest.end - timedelta(microseconds=1))
+    return newest.start
+
+
 _MEANINGS = {
     "quarantine": "No candle came into quarantine of late: in a day, at least in one candle length.",
     "coverage": f"Each instrument has {COVERED_SHARE:.0%} of the candles that the market could make, in the"
     " granularity's lookback.",
-    "freshness": "The newest candle is the one that closed last in an open market; ten minutes after its close, W when"
-    " its tick has come.",
+    "freshness": "The newest candle is the one that closed last in an open market, once its tick and a pass are over.",
 }
 _WARNINGS: dict[str, Callable[[Session, Pipeline, Granularity], dg.AssetCheckResult]] = {
     "quarantine": _quarantine,

@@ -123,7 +123,7 @@ def main() -> None:
             if len(opens):
                 keys = partition_key(granularity, opens[0]), partition_key(granularity, opens[-1])
                 filled = materialize_range(defs, granularity, *keys, instance)
-                print(f"{granularity}: {filled} of {len(opens)} partitions were missing and are filled", flush=True)
+                print(f"{granularity}: {len(opens)} partitions, {filled} of them filled now", flush=True)
 
 
 if __name__ == "__main__":

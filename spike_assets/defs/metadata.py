@@ -45,7 +45,7 @@ def column_schema(table: Table) -> dg.TableSchema:
             )
             for column in table.columns
         ],
-        constraints=dg.TableConstraints(other=[f"PRIMARY KEY ({', '.join(table.key)})"]),
+        constraints=dg.TableConstraints(other=[f"one row per ({', '.join(table.key)})"]),
     )
 
 

@@ -169,15 +169,11 @@ def status(pipeline: Pipeline, *, now: datetime | None = None, deadline: Deadlin
 
 def _of(session: Session, granularity: Granularity, instruments: Sequence[str], now: datetime) -> GranularityStatus:
     state = session.ops.state(granularity)
-    rows = session.ops.unavailable(granularity)
-    unavailable = {
-        str(i): str(why) for i, why in zip(rows["instrument"], rows["reason"], strict=True) if i in instruments
-    }
-    known = [i for i in instruments if i not in unavailable]
     failures = state.consecutive_failures if state else 0
     done = last_processed(session, granularity)
     waiting = _waiting(granularity, done, now)
     next_close = market_hours.next_close(granularity, now)
+    unavailable = _unavailable(session, granularity, instruments)
     return GranularityStatus(
         granularity=granularity,
         last_run=state.last_run if state else None,
@@ -190,7 +186,7 @@ def _of(session: Session, granularity: Granularity, instruments: Sequence[str], 
         overdue_since=_overdue_since(granularity, waiting, now),
         consecutive_failures=failures,
         last_error=session.ops.last_error(granularity) if failures else None,
-        late=_late(session, granularity, known, done),
+        late=_late(session, granularity, [i for i in instruments if i not in unavailable], done),
         unavailable=unavailable,
         pending=session.pending.count(granularity),
         quarantined=session.data.count(granularity, QUARANTINE),
@@ -218,6 +214,12 @@ def _overdue_since(granularity: Granularity, waiting: pd.DatetimeIndex, now: dat
     return closed if market_hours.next_tick(granularity, closed) + granularity.timeout < now else None
 
 
+def _unavailable(session: Session, granularity: Granularity, instruments: Sequence[str]) -> dict[str, str]:
+    rows = session.ops.unavailable(granularity)
+    told = {str(instrument): str(reason) for instrument, reason in zip(rows["instrument"], rows["reason"], strict=True)}
+    return {instrument: told[instrument] for instrument in instruments if instrument in told}
+
+
 def _late(session: Session, granularity: Granularity, instruments: list[str], done: datetime | None) -> tuple[str, ...]:
     if done is None:
         return ()
@@ -239,6 +241,7 @@ def _as_json(one: GranularityStatus) -> dict[str, object]:
         "overdue_since": _text(one.overdue_since),
         "consecutive_failures": one.consecutive_failures,
         "last_error": one.last_error,
+        "unavailable": dict(one.unavailable),
         "late": list(one.late),
         "pending": one.pending,
         "quarantined": one.quarantined,

@@ -12,8 +12,9 @@ from spike_assets.core.atr import atr
 from spike_assets.core.events import events
 from spike_assets.core.features import features
 from spike_assets.deadline import Deadline
+from spike_assets.errors import SettingsError
 from spike_assets.granularity import Granularity
-from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.context import Pipeline, refusal
 from spike_assets.store.data import Span, content_hash
 from spike_assets.store.rows import difference, storable
 from spike_assets.store.store import Session
@@ -60,6 +61,11 @@ def verify(
     """Recompute everything from the stored candles, instrument by instrument, and compare.
 
     The granularity is held still meanwhile. Work that is still pending is a difference as well.
+
+    Raises
+    ------
+    SettingsError
+        The store's numbers mean something else than the settings say.
     """
     deadline = Deadline.after(_LIMIT)
     purpose = f"verifying {granularity}"
@@ -70,6 +76,9 @@ def verify(
         pipeline.store.changing(granularity, deadline, purpose),
         pipeline.store.reading(deadline, purpose) as session,
     ):
+        meaning = session.ops.provenance()
+        if meaning not in (None, pipeline.provenance):
+            raise SettingsError(refusal(pipeline.store.url, meaning, pipeline.provenance))
         pending = session.pending.count(granularity)
         if pending:
             found = f"{granularity}: {pending} ranges are still pending; `spike run {granularity}` works them off"

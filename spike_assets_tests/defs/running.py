@@ -22,7 +22,7 @@ from spike_assets_tests.support import FOREVER, FrameSource, MemoryEngine, make_
 
 INSTRUMENTS = ("EUR_USD", "GBP_USD", "USD_JPY")
 # Over a weekend in which New York changes its clocks, so that both of its edges are closed partitions of H1.
-STRETCH = Window(datetime(2025, 10, 31, tzinfo=UTC), datetime(2025, 11, 3, 8, tzinfo=UTC))
+STRETCH = Window(datetime(2025, 10, 31, tzinfo=UTC), datetime(2025, 11, 3, 4, tzinfo=UTC))
 CLOSED = {"2025-10-31T21:00+0000", "2025-11-02T21:00+0000"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -59,11 +59,17 @@ def run(
     return job.execute_in_process(QUIET, instance, tags=range_tags(granularity, list(keys)) | (tags or {}), **how)
 
 
+def ephemeral() -> dg.DagsterInstance:
+    """Give an instance in memory."""
+    return dg.DagsterInstance.ephemeral(settings={"telemetry": {"enabled": False}})
+
+
 @contextmanager
 def persistent(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Give an instance on disk, with the event log that dagster.yaml names."""
     log = {"module": "spike_assets.defs.event_log", "class": "SqliteEventLog", "config": {"base_dir": str(folder)}}
-    with dg.DagsterInstance.local_temp(str(folder), overrides={"event_log_storage": log}) as instance:
+    overrides = {"event_log_storage": log, "telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
         yield instance
 
 

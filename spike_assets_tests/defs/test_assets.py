@@ -22,6 +22,7 @@ from spike_assets_tests.defs.running import (
     INSTRUMENTS,
     KEYS,
     STRETCH,
+    ephemeral,
     market,
     memory_pipeline,
     metadata_of,
@@ -32,7 +33,7 @@ from spike_assets_tests.defs.running import (
 from spike_assets_tests.support import FrameSource, hashes
 
 STAGES = ("candles", "atr", "events", "features")
-SINGLES = 12
+SINGLES = 8
 """So many of the last partitions, over the weekend, are run one by one."""
 
 
@@ -55,8 +56,8 @@ class FailingSource(FrameSource):
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+    with ephemeral() as instance:
+        yield instance
 
 
 @pytest.fixture(autouse=True)
@@ -131,12 +132,22 @@ def test_numbers_are_those_of_each_partition_of_a_range_run(instance: dg.Dagster
     for numbers in candles.values():
         assert numbers["changed"] == numbers["rows"] == numbers["dagster/partition_row_count"]
         assert "preview" not in numbers
-        assert numbers["window"].value == "2025-10-31 00:00 – 2025-11-03 08:00 UTC"
+        assert numbers["window"].value == "2025-10-31 00:00 – 2025-11-03 04:00 UTC"
         assert isinstance(numbers["run"], dg.JsonMetadataValue)
     events = metadata_of(instance, "h1/events")
     found = state(pipeline)
     assert found
     assert sum(int(str(numbers["rows"].value)) for numbers in events.values()) == found.total_events_detected > 0
+
+
+def test_a_very_long_range_run_tells_no_numbers_per_partition(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets_module, "MOST_PLOTTED", 2)
+    run(memory_pipeline(), KEYS[:3], instance)
+    told = metadata_of(instance, "h1/candles")
+    assert told.keys() == set(KEYS[:3])
+    assert all(numbers.keys() == {"window", "run", "changed_range"} for numbers in told.values())
 
 
 def test_a_single_partition_shows_its_rows(instance: dg.DagsterInstance) -> None:

@@ -14,7 +14,7 @@ from spike_assets.defs.resources import PipelineResource, max_runtime, time_limi
 from spike_assets.granularity import GRANULARITIES, H1, Granularity, W
 from spike_assets.market_hours import Window
 from spike_assets.sources.base import Fetched
-from spike_assets_tests.defs.running import KEYS, market, memory_pipeline, run
+from spike_assets_tests.defs.running import KEYS, ephemeral, market, memory_pipeline, run
 from spike_assets_tests.support import FrameSource
 
 
@@ -34,8 +34,8 @@ class WatchingSource(FrameSource):
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+    with ephemeral() as instance:
+        yield instance
 
 
 @pytest.mark.parametrize(("partitions", "h1", "w"), [(1, 30.0, 60.0), (2, 31.0, 61.0), (500, 280.0, 310.0)])
@@ -69,9 +69,8 @@ def test_it_opens_no_connection_itself() -> None:
 
 def test_run_config_has_the_database_and_nothing_secret() -> None:
     definition = build_defs(pipeline=memory_pipeline()).get_repository_def().get_top_level_resources()["pipeline"]
-    fields = definition.config_schema.config_type.fields  # type: ignore[union-attr, attr-defined]
-    assert set(fields) == {"database", "connection_config"}
-    assert fields["database"].default_value == "memory"
+    assert set(definition.config_schema.config_type.fields) == {"database", "connection_config"}  # type: ignore[union-attr]
+    assert definition.config_schema.default_value == {"database": "memory"}
 
 
 def test_a_run_has_the_granularitys_timeout(instance: dg.DagsterInstance) -> None:

@@ -195,7 +195,7 @@ def test_unfinished_runs_are_found_by_their_job(tmp_path: Path) -> None:
             instance.create_run_for_job(job, tags=key, status=status)
         answer = evaluated(pipeline, H1, "2025-07-15 11:05", instance)
         assert isinstance(answer, dg.RunRequest)
-        instance.create_run_for_job(job, tags=key, status=dg.DagsterRunStatus.QUEUED)
+        instance.create_run_for_job(job, tags=key, status=dg.DagsterRunStatus.STARTED)
         answer = evaluated(pipeline, H1, "2025-07-15 11:05", instance)
         assert answer == "a run that has not ended is at it: H1 next closes 2025-07-15 12:00 UTC"
         answer = evaluated(pipeline, H1, "2025-07-15 12:05", instance)

@@ -21,13 +21,13 @@ EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 
 @EVERY
-@examples(25)
+@examples(14)
 @given(
     st.data(),
     st.lists(steps, max_size=7),
     st.sampled_from([2, 3, 14]),
     st.sampled_from([0, 30]),
-    st.sampled_from([5, 60, 90]),
+    st.sampled_from([30, 60, 90]),
     st.sampled_from([1, 2, 10]),
     st.booleans(),
 )
@@ -41,7 +41,7 @@ def test_any_order_ends_in_the_same_tables(
     chunks: int,
     near: bool,
 ) -> None:
-    world: World = data.draw(worlds(nearsighted(granularity) if near else granularity), label="world")
+    world: World = data.draw(worlds(nearsighted(granularity) if near else granularity, most=150), label="world")
     running = Running.of(world, period=period, warmup=warmup)
     tail *= strides(granularity)
     with small_steps(tail, tail * chunks):

@@ -93,6 +93,14 @@ def test_unavailable_since_is_kept_while_it_is_asked_again(session: Session) -> 
     assert session.ops.unavailable(H1)["unavailable_since"].tolist() == [NOW, LATER]
 
 
+def test_an_instrument_may_be_unavailable_at_one_granularity_only(session: Session) -> None:
+    session.ops.write_unavailable(H1, "EUR_DKK", "no file", NOW)
+    session.ops.write_unavailable(H4, "EUR_DKK", "no file", LATER)
+    session.ops.write_available(H4, "EUR_DKK")
+    assert session.ops.unavailable(H1)["instrument"].tolist() == ["EUR_DKK"]
+    assert session.ops.unavailable(H4).empty
+
+
 def test_backfills_are_kept_by_what_they_are_about(session: Session) -> None:
     session.ops.write_backfilled(H1, NOW, "some", NOW)
     session.ops.write_backfilled(H1, NOW, "some", LATER)

@@ -1,0 +1,14 @@
+"""Where the commands are tried: an empty folder, no settings but the defaults, and one instrument."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in os.environ if n.startswith(("SPIKE_", "DAGSTER_", "DEMO_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPIKE_INSTRUMENTS", "EUR_USD,USD_JPY")

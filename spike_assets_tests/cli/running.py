@@ -1,0 +1,72 @@
+"""Running `spike`: in this process, or as the real thing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from spike_assets.cli import spike
+
+PATIENCE = 120
+"""Seconds after which a process that should have ended is a failure; nothing waits for it to pass."""
+
+HISTORY = ("--from", "2025-01-01", "--to", "2025-03-01")
+
+
+def run(*arguments: str, **how: Any) -> Result:
+    """Run a command in this process; an exception that is a bug comes through."""
+    result = CliRunner().invoke(spike, arguments, prog_name="spike", **how)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def ok(*arguments: str, **how: Any) -> str:
+    """Run a command that goes well, and give what it prints to stdout."""
+    result = run(*arguments, **how)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def error(*arguments: str, code: int = 1, **how: Any) -> str:
+    """Run a command that fails, and give its one line."""
+    result = run(*arguments, **how)
+    assert result.exit_code == code, result.output
+    lines = result.stderr.splitlines()
+    if code == 1:
+        assert [line for line in lines if line.startswith("error: ")] == lines[-1:], result.stderr
+    return lines[-1].removeprefix("error: ").removeprefix("Error: ")
+
+
+def start(*arguments: str, environment: Mapping[str, str] | None = None, **how: Any) -> "subprocess.Popen[str]":
+    """Start the real thing, in a process group of its own."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    code = "from spike_assets.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        text=True,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+        **(pipes | how),
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Wait for the end; give exit code, stdout and stderr."""
+    with process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
+    """Read stderr up to a line that holds `text`, and give that line."""
+    assert process.stderr
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if text in line:
+            return line
+    raise AssertionError(f"{text!r} was never said, but {''.join(seen)!r}")

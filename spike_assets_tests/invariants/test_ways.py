@@ -1,0 +1,80 @@
+"""Real and simulated candles, whichever way they come: bit for bit what the pure functions make of them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spike_assets.granularity import GRANULARITIES, Granularity
+from spike_assets.market_hours import Window
+from spike_assets.store.store import Store
+from spike_assets.store.tables import TABLES
+from spike_assets_tests.invariants.runs import (
+    COMMITS,
+    Market,
+    captured_market,
+    killed_everywhere,
+    late_and_corrected,
+    newest_half_first,
+    simulated_market,
+    tick_by_tick,
+)
+from spike_assets_tests.shared_data import SHARED
+from spike_assets_tests.support import MemoryEngine
+
+MARCH_2019 = Window(datetime(2019, 3, 4, tzinfo=UTC), datetime(2019, 3, 19, tzinfo=UTC))
+"""New York puts its clocks forward on the 10th; 264 hours in which the market was open."""
+
+SPANS = {"H1": timedelta(days=14), "H4": timedelta(days=60), "D": timedelta(days=300), "W": timedelta(days=1500)}
+NAMES = ("EUR_USD", "USD_JPY", "USD_TRY")
+
+
+def market_of(name: str, part: float = 1) -> Market:
+    if name == "captured":
+        if not SHARED.is_dir():
+            pytest.skip(f"captured market data is not at {SHARED}")
+        return captured_market(("EUR_USD", "GBP_AUD", "NZD_JPY"), MARCH_2019)
+    granularity: Granularity = GRANULARITIES[name]
+    start = datetime(2025, 2, 26, tzinfo=UTC)
+    return simulated_market(granularity, NAMES, Window(start, start + SPANS[name] * part))
+
+
+@pytest.fixture(scope="module", params=["captured", *GRANULARITIES])
+def market(request: pytest.FixtureRequest) -> Market:
+    return market_of(request.param)
+
+
+@pytest.fixture
+def memory() -> Store:
+    return Store(MemoryEngine())
+
+
+def test_there_is_something_to_compare(market: Market) -> None:
+    assert len(market.closes) > 200
+    assert list(market.expected) == ["candles", "atr", "events", "features"]
+    assert set(market.expected) < set(TABLES)
+
+
+@pytest.mark.parametrize(("name", "part"), [("captured", 1), ("H1", 0.3), ("W", 0.3)])
+def test_tick_by_tick(name: str, part: float, memory: Store) -> None:
+    market = market_of(name, part)
+    assert tick_by_tick(market, memory) == market.expected
+
+
+def test_newest_half_first(market: Market, memory: Store) -> None:
+    assert newest_half_first(market, memory) == market.expected
+
+
+@pytest.mark.parametrize("natural_keys", [False, True], ids=["duckdb", "natural keys"])
+def test_late_and_corrected_candles(market: Market, natural_keys: bool) -> None:
+    store = Store(MemoryEngine(natural_keys=natural_keys))
+    assert late_and_corrected(market, store) == market.expected
+
+
+@pytest.mark.parametrize("name", ["captured", "H1"])
+def test_killed_at_every_commit(name: str, tmp_path: Path) -> None:
+    market = market_of(name)
+    kills: list[int] = []
+    stride = len(market.closes) // (2 * COMMITS) + 1
+    assert killed_everywhere(market, tmp_path / "spike.duckdb", kills.append, stride) == market.expected
+    assert kills[0] >= 2 * (COMMITS - 1)
