@@ -60,7 +60,7 @@ def test_the_value_that_is_wrong_is_shown(monkeypatch: pytest.MonkeyPatch) -> No
 def test_all_bad_ones_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKE_ATR_PERIOD", "x")
     monkeypatch.setenv("SPIKE_WARMUP", "y")
-    with pytest.raises(SettingsError, match="SPIKE_ATR_PERIOD: .*; SPIKE_WARMUP: "):
+    with pytest.raises(SettingsError, match=r"SPIKE_ATR_PERIOD: .*; SPIKE_WARMUP: "):
         load_settings()
 
 
@@ -69,7 +69,7 @@ def test_files_need_a_folder(monkeypatch: pytest.MonkeyPatch, folder: str | None
     monkeypatch.setenv("SPIKE_SOURCE", "files")
     if folder is not None:
         monkeypatch.setenv("SPIKE_FILES_DIR", folder)
-    with pytest.raises(SettingsError, match="^SPIKE_FILES_DIR: set it to the folder of candle files"):
+    with pytest.raises(SettingsError, match=r"^SPIKE_FILES_DIR: set it to the folder of candle files"):
         load_settings()
 
 
@@ -88,7 +88,7 @@ def test_dotenv_is_read_and_the_environment_goes_before_it(monkeypatch: pytest.M
 
 def test_a_dotenv_that_is_no_text_is_named() -> None:
     Path(".env").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match="^.env cannot be read \\(it is not UTF-8 text\\)"):
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read \(it is not UTF-8 text\)"):
         load_settings()
 
 

@@ -12,7 +12,7 @@ import click
 from spike_assets.cli.group import SpikeGroup
 
 COMMANDS = {
-    "demo": ("demo", "Show everything on a simulated market: load, materialise, print, serve."),
+    "demo": ("demo", "Show everything on a simulated market."),
     "up": ("serve", "Serve the Dagster UI with its daemon, until Ctrl-C."),
     "run": ("passes", "Run one pass now and print what it did, as JSON."),
     "backfill": ("passes", "Load history; interrupted, the same command goes on."),

@@ -75,7 +75,7 @@ class Demo:
     "--once", is_flag=True, envvar="DEMO_ONCE", help="Leave after the status in place of serving; so does DEMO_ONCE=1."
 )
 def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> None:
-    """Show everything on a simulated market: load, materialise, print, serve.
+    """Show everything on a simulated market.
 
     The market is made up; no price is real. Loads two years of it at all four granularities, materialises the
     partitions of the last 30 days through Dagster, prints the status and the newest events, and serves the Dagster UI

@@ -92,7 +92,7 @@ class GranularityStatus:
             found.append(f"{self.granularity} is overdue ({self.behind} unprocessed, the oldest closed {since})")
         # While candles wait to be processed, marks are a pass under way, or one that the next pass makes good.
         if self.pending and not self.behind:
-            found.append(f"{self.granularity} has {self.pending} ranges pending")
+            found.append(f"{self.granularity} has {self.pending} {'range' if self.pending == 1 else 'ranges'} pending")
         return found
 
 

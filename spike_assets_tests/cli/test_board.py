@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spike_assets.cli.board import board
-from spike_assets.granularity import D, H1, H4, W
+from spike_assets.granularity import H1, H4, D, W
 from spike_assets.pipeline.status import GranularityStatus, Status
 from spike_assets_tests.cli.running import HISTORY, ok
 
@@ -84,8 +84,10 @@ def test_what_is_wrong_is_said() -> None:
         "D:   ✓ Last run: 5 min ago | Next: 1 hr",
         "W:   … Last run: never     | Next: 2 hrs",
         "Recent Events: 0",
-        "System Health: Degraded: H1 failed 3 times in a row (no space left); H4 is overdue (2 unprocessed, the oldest"
-        " closed 2026-03-10 03:47 UTC); D has 4 ranges pending; W never ran",
+        (
+            "System Health: Degraded: H1 failed 3 times in a row (no space left); H4 is overdue (2 unprocessed, the"
+            " oldest closed 2026-03-10 03:47 UTC); D has 4 ranges pending; W never ran"
+        ),
         "Source: files",
         "Database: x.duckdb",
         "Unavailable in H1, H4: USD_RON",
@@ -104,7 +106,7 @@ def test_status_of_a_real_store_as_board_and_as_json() -> None:
     assert (said["source"], said["simulated"], said["unavailable"]) == ("simulated", True, {})
     assert said["healthy"] is False  # what closed since March is not processed
     assert [name for name, each in said["granularities"].items() if each["behind"]] == ["H1", "H4", "D", "W"]
-    assert said["granularities"]["D"]["last_processed"] == "2025-02-28T22:00:00Z"
+    assert said["granularities"]["D"]["last_processed"] == "2025-03-01T00:00:00Z"
 
 
 def test_status_says_late_only_of_what_should_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The group of all commands: quick, one line on errors, the right exit codes."""
 
+import logging
 import subprocess
 import sys
 
@@ -86,7 +87,9 @@ def test_a_terminal_that_knows_no_tick_mark_still_gets_the_board() -> None:
     assert out.startswith("Spike Processing Status\n")
 
 
-def test_verbose_shows_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    ok("-v", "settings")
-    assert caplog.handler.level == 0
-    assert "-v" in ok("--help")
+@pytest.mark.parametrize(
+    ("options", "level"), [((), logging.WARNING), (("-v",), logging.INFO), (("-vv",), logging.DEBUG)]
+)
+def test_verbose_logs_more(options: tuple[str, ...], level: int) -> None:
+    ok(*options, "settings")
+    assert logging.getLogger().level == level

@@ -59,7 +59,8 @@ class Market:
         return [close_of(self.granularity, time) for time in times.to_pydatetime()]
 
     def pipeline(self, store: Path | Store, source: FrameSource | None = None) -> Pipeline:
-        pipeline = make_pipeline(source or FrameSource(self.candles), store, self.instruments)
+        source = source or FrameSource(self.candles)
+        pipeline = make_pipeline(source, store, self.instruments, history_start=self.window.start)
         return replace(pipeline, clock=lambda: LATER)
 
     def ends_in(self, pipeline: Pipeline) -> dict[str, str]:

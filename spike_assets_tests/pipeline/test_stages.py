@@ -1,0 +1,215 @@
+"""The derived stages, one by one and in any order between them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spike_assets.granularity import GRANULARITIES, H1, Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline import Pipeline, candles
+from spike_assets.pipeline.passes import run_stage
+from spike_assets.pipeline.settle import Stage
+from spike_assets.pipeline.stages import ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, STAGES
+from spike_assets.pipeline.summary import Summary
+from spike_assets.store.store import Session, Store
+from spike_assets.store.tables import ATR, EVENTS
+from spike_assets_tests.invariants.histories import LATEST, small_steps, strides
+from spike_assets_tests.oracle import Candle
+from spike_assets_tests.pipeline.markets import MONDAY, hour
+from spike_assets_tests.strategies import candle_lists, examples
+from spike_assets_tests.support import (
+    FOREVER,
+    FrameSource,
+    MemoryEngine,
+    candle_frame,
+    computed_hashes,
+    hashes,
+    make_pipeline,
+    pending_marks,
+    tables,
+)
+
+EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
+
+
+def store_window(pipeline: Pipeline, session: Session, granularity: Granularity, window: Window, now: datetime) -> None:
+    """Fetch and store candles, and nothing more."""
+    received = candles.fetch(pipeline, granularity, dict.fromkeys(pipeline.instruments, window), now, FOREVER)
+    candles.store(session, granularity, received)
+
+
+def run(pipeline: Pipeline, session: Session, stage: Stage, granularity: Granularity = H1) -> Summary:
+    return run_stage(pipeline, session, granularity, stage, FOREVER)
+
+
+# --- any order --------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+@examples(12)
+@given(
+    st.data(),
+    st.lists(st.tuples(st.sampled_from(["store", *STAGES]), st.integers(0, 99), st.integers(0, 99)), max_size=12),
+    st.sampled_from([2, 14]),
+)
+def test_runs_may_interleave_stage_by_stage(
+    granularity: Granularity, data: st.DataObject, order: list[tuple[Any, int, int]], period: int
+) -> None:
+    """Each stage works off what is pending, whoever marked it: two runs in any order end in the right tables."""
+    mine = data.draw(candle_lists(granularity, 100, least=20))
+    source = FrameSource(candle_frame("EUR_USD", mine))
+    pipeline = make_pipeline(source, Store(MemoryEngine()), ("EUR_USD",), atr_period=period)
+    tick = timedelta(microseconds=1)
+    steps = small_steps(60 * strides(granularity), 120 * strides(granularity))
+    with steps, pipeline.changing(granularity, FOREVER, "a test") as session:
+        for i, (what, a, b) in enumerate(order):
+            if what == "store":
+                first, last = sorted((a % len(mine), b % len(mine)))
+                window = Window(mine[first].time, mine[last].time + tick)
+                store_window(pipeline, session, granularity, window, LATEST + i * tick)
+            else:
+                run(pipeline, session, what, granularity)
+        whole = Window(mine[0].time, mine[-1].time + tick)
+        store_window(pipeline, session, granularity, whole, LATEST + timedelta(days=1))
+        for stage in STAGES:
+            run(pipeline, session, stage, granularity)
+    assert pending_marks(pipeline, granularity) == 0
+    assert hashes(pipeline, granularity) == computed_hashes(source.candles, granularity, LATEST, period)
+
+
+# --- one by one -------------------------------------------------------------------------------------------------------
+
+RISES, FALLS = (10.0, 12.0, 9.0, 11.0), (11.0, 14.0, 9.0, 10.0)
+
+
+def turns(n: int, *, skip: int = 0) -> list[Candle]:
+    """Give candles that rise and fall by turns, so that every second one makes an event."""
+    return [Candle(hour(i), *(RISES if i % 2 == 0 else FALLS), 10 + i) for i in range(skip, n)]
+
+
+@pytest.fixture
+def source() -> FrameSource:
+    return FrameSource(candle_frame("EUR_USD", turns(60)))
+
+
+@pytest.fixture
+def pipeline(source: FrameSource) -> Pipeline:
+    return make_pipeline(source, Store(MemoryEngine()), ("EUR_USD",), atr_period=2)
+
+
+def load(pipeline: Pipeline, session: Session, first: int, last: int, now: float = 200) -> None:
+    store_window(pipeline, session, H1, Window(hour(first), hour(last)), hour(now))
+
+
+def test_each_stage_tells_what_it_did(pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 20)
+        done = [run(pipeline, session, stage) for stage in STAGES]
+        assert [(s.stage, s.added, s.updated, s.removed) for s in done] == [
+            ("atr", 20, 0, 0),
+            ("events", 9, 0, 0),  # at 3, 5 … 19: the first candles have no ATR
+            ("features", 9, 0, 0),
+        ]
+        assert done[0].changed_range == (hour(0), hour(19))
+        assert done[1].changed_range == done[2].changed_range == (hour(3), hour(19))
+        assert done[1].by_instrument() == {"EUR_USD": 9}
+        assert [run(pipeline, session, stage).rows for stage in STAGES] == [0, 0, 0]
+
+
+def test_one_more_candle_touches_one_row_each(pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 59)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        load(pipeline, session, 59, 60)
+        assert [run(pipeline, session, stage).rows for stage in STAGES] == [1, 1, 1]
+
+
+def test_a_corrected_volume_touches_no_atr(source: FrameSource, pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 60)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        source.candles = source.candles.assign(
+            volume=source.candles["volume"].where(source.candles["time"] != hour(21), 999)
+        )
+        load(pipeline, session, 21, 22, 201)
+        done = [run(pipeline, session, stage) for stage in STAGES]
+        assert [s.rows for s in done[:2]] == [0, 1]
+        assert done[2].changed_range is not None
+        assert done[2].changed_range[0] == hour(21)
+
+
+def test_a_late_first_candle_moves_the_seed(source: FrameSource, pipeline: Pipeline) -> None:
+    """The instrument's first candle has no true range, and everything behind counts from it."""
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 1, 40)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        load(pipeline, session, 0, 1)
+        done = [run(pipeline, session, stage) for stage in STAGES]
+        assert done[0].added == 1
+        assert done[0].updated > 1
+    expected = computed_hashes(source.candles[:40], H1, hour(300), 2)
+    assert hashes(pipeline, H1) == expected
+
+
+def test_an_event_that_is_no_more_takes_its_features_along(source: FrameSource, pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 40)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        fine = source.candles
+        source.candles = fine.assign(close=fine["close"].where(fine["time"] != hour(21), 11.5))  # it rises now
+        load(pipeline, session, 21, 22, 201)
+        done = [run(pipeline, session, stage) for stage in STAGES]
+        assert (done[1].removed, done[2].removed) == (1, 1)
+    rows = tables(pipeline, H1)
+    assert hour(21) not in set(rows["events"]["time"])
+    assert rows["events"]["time"].tolist() == rows["features"]["time"].tolist()
+
+
+def test_a_candle_that_comes_between_the_stages_waits_for_its_atr(source: FrameSource, pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 20)
+        run(pipeline, session, ATR_STAGE)
+        load(pipeline, session, 20, 22)  # another run's, whose ATR is not there yet
+        run(pipeline, session, EVENTS_STAGE)
+        run(pipeline, session, FEATURES_STAGE)
+        assert session.data.count(H1, ATR) == 20
+        assert session.data.count(H1, EVENTS) == 9
+        done = [run(pipeline, session, stage) for stage in STAGES]
+        assert [s.rows for s in done] == [2, 1, 1]
+    assert hashes(pipeline, H1) == computed_hashes(source.candles[:22], H1, hour(300), 2)
+
+
+def test_history_is_found_however_far_back_it_lies(pipeline: Pipeline) -> None:
+    """Half a year without candles, far more than the first guess of how far to look back."""
+    later = [candle._replace(time=candle.time + timedelta(weeks=26)) for candle in turns(16)]
+    source = FrameSource(candle_frame("EUR_USD", [*turns(60), *later]))
+    pipeline = make_pipeline(source, Store(MemoryEngine()), ("EUR_USD",), atr_period=2)
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 60, 26 * 7 * 24 + 100)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        for candle in later:
+            window = Window(candle.time, candle.time + timedelta(hours=1))
+            store_window(pipeline, session, H1, window, MONDAY + timedelta(weeks=30))
+            for stage in STAGES:
+                run(pipeline, session, stage)
+    assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, LATEST, 2)
+
+
+def test_instruments_of_different_length_are_worked_off_together() -> None:
+    frames = [candle_frame(name, turns(n)) for name, n in (("EUR_USD", 60), ("GBP_USD", 5), ("USD_JPY", 1))]
+    source = FrameSource(pd.concat(frames))
+    pipeline = make_pipeline(source, Store(MemoryEngine()), ("EUR_USD", "GBP_USD", "USD_JPY"), atr_period=3)
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 60)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+    assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, hour(300), 3)
