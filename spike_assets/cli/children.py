@@ -108,10 +108,19 @@ def run_to_end(name: str, arguments: Sequence[str], environment: Mapping[str, st
             process.wait()
         finally:
             signal.signal(signal.SIGTERM, before)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _interrupt(process)
     if process.returncode:
         raise PermanentError(f"{name} failed: {last_line(log).removeprefix('error: ')} (its output is in {log})")
+
+
+def _interrupt(process: "subprocess.Popen[str]") -> None:
+    """End a process that is still at work: it may say so in its books first."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def last_line(log: Path) -> str:

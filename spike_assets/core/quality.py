@@ -20,11 +20,15 @@ REASONS = (
     "volume_missing",
     "volume_negative",
     "volume_fractional",
+    "volume_too_large",
     "off_grid",
     "in_future",
     "market_closed",
 )
 """Why a candle is refused, in the order in which the rules are tried; the first that holds is given."""
+
+_LARGEST_COUNT = 2.0**53
+"""Beyond it floats skip whole numbers, and further on they do not fit an int64."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def _reasons(
         "volume_missing": ~np.isfinite(volume),
         "volume_negative": volume < 0,
         "volume_fractional": volume != np.floor(volume),
+        "volume_too_large": volume > _LARGEST_COUNT,
         "off_grid": ~market_hours.on_grid(granularity, times),
         "in_future": np.asarray(market_hours.candle_close(granularity, times) > pd.Timestamp(now)),
         "market_closed": ~market_hours.traded(granularity, times),

@@ -97,6 +97,10 @@ def test_prices_must_be_in_order(prices: dict[str, float], expected: str) -> Non
         (-1.0, "volume_negative"),
         (-0.5, "volume_negative"),
         (0.5, "volume_fractional"),
+        (2.0**53 + 2, "volume_too_large"),
+        (2.0**63, "volume_too_large"),
+        (1e300, "volume_too_large"),
+        (2.0**53, ""),
         (0.0, ""),
         (-0.0, ""),
         (1e12, ""),
@@ -177,6 +181,7 @@ def test_the_first_rule_that_is_broken_is_given() -> None:
         {"high": 4.0},
         {"volume": -0.5},
         {"volume": 0.5},
+        {"volume": 1e18},
         {"volume": 1.0},
         {"time": utc("2031-03-15 12:00")},
         {"time": utc("2025-03-15 12:00")},
@@ -244,7 +249,7 @@ def test_sorted_whatever_the_order() -> None:
     ]
 
 
-numbers = st.sampled_from([NAN, INF, -INF, -1.0, -0.0, 0.0, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, 2.5])
+numbers = st.sampled_from([NAN, INF, -INF, 1e300, -1.0, -0.0, 0.0, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, 2.5])
 some_candles = st.fixed_dictionaries(
     {
         "instrument": st.sampled_from(["EUR_USD", "USD_JPY"]),
@@ -277,6 +282,8 @@ def breaks(candle: dict[str, Any], granularity: Granularity) -> str:
         return "volume_negative"
     if volume != int(volume):
         return "volume_fractional"
+    if volume > 2**53:
+        return "volume_too_large"
     by_time = {
         MONDAY: "",
         MONDAY + timedelta(minutes=30): "off_grid",

@@ -184,6 +184,7 @@ BAD: dict[str, dict[str, float]] = {
     "volume_missing": {"volume": np.nan},
     "volume_negative": {"volume": -1.0},
     "volume_fractional": {"volume": 0.5},
+    "volume_too_large": {"volume": 1e300},
 }
 
 

@@ -126,16 +126,22 @@ def test_whoever_waits_is_next(path: Path) -> None:
     here, there = CONTEXT.Pipe()
     with LockFile(path).held(AT_ONCE, "a backfill"):
         process = start(take_when_free, there, path)
-        queue = os.open(path.with_name(path.name + ".queue"), os.O_RDWR | os.O_CREAT)
-        while _is_free(queue):
-            assert process.is_alive()
-        os.close(queue)
+        until_somebody_queues(path)
     assert not can_take(path)
     assert here.poll(PATIENCE)
     assert here.recv() == "mine"
     here.send("done")
     assert finished(process) == 0
     assert can_take(path)
+
+
+def until_somebody_queues(path: Path) -> None:
+    """Wait for somebody else to wait for the lock."""
+    queue = os.open(path.with_name(path.name + ".queue"), os.O_RDWR | os.O_CREAT)
+    give_up = Deadline.after(timedelta(seconds=PATIENCE))
+    while _is_free(queue):
+        give_up.check("somebody queued")
+    os.close(queue)
 
 
 def _is_free(handle: int) -> bool:
@@ -152,10 +158,7 @@ def test_readers_queue_behind_a_writer_that_waits(path: Path) -> None:
     here, there = CONTEXT.Pipe()
     with LockFile(path).held(AT_ONCE, "a reader", shared=True):
         process = start(take_when_free, there, path)
-        queue = os.open(path.with_name(path.name + ".queue"), os.O_RDWR | os.O_CREAT)
-        while _is_free(queue):
-            assert process.is_alive()
-        os.close(queue)
+        until_somebody_queues(path)
         assert not can_take(path, shared=True)
     assert here.poll(PATIENCE)
     here.send("done")
