@@ -67,6 +67,7 @@ class Child:
         if self._signal_group(signal.SIGTERM):
             self._wait_for_group(time.monotonic() + _LAST_SECONDS)
             self._signal_group(signal.SIGKILL)
+            self._wait_for_group(time.monotonic() + _LAST_SECONDS)
         self.process.wait()
 
     def _wait_for_group(self, until: float) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spike_assets_tests.cli.running import stop_leftovers
+
 
 @pytest.fixture(autouse=True)
 def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,6 +16,12 @@ def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPIKE_INSTRUMENTS", "EUR_USD,USD_JPY")
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(_clean_folder: None) -> Iterator[None]:
+    yield
+    stop_leftovers()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Running `spike`: in this process, or as the real thing."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from spike_assets.cli import spike
 
-PATIENCE = 120
+PATIENCE = 300
 """Seconds after which a process that should have ended is a failure; nothing waits for it to pass."""
 
 HISTORY = ("--from", "2025-01-01", "--to", "2025-03-01")
@@ -41,17 +42,37 @@ def error(*arguments: str, code: int = 1, **how: Any) -> str:
     return lines[-1].removeprefix("error: ").removeprefix("Error: ")
 
 
+_STARTED: list["subprocess.Popen[str]"] = []
+
+
+def stop_leftovers() -> None:
+    """End what a failed test left running; `up` and `demo` take their own children with them."""
+    for process in _STARTED:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+    _STARTED.clear()
+
+
 def start(*arguments: str, environment: Mapping[str, str] | None = None, **how: Any) -> "subprocess.Popen[str]":
     """Start the real thing, in a process group of its own."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     code = "from spike_assets.cli import main; main()"
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *arguments],
         text=True,
         env={**os.environ, **(environment or {})},
         start_new_session=True,
         **(pipes | how),
     )
+    _STARTED.append(process)
+    return process
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from spike_assets.cli import children as module
 from spike_assets.cli.children import Children, require_free, run_to_end, stop_requested
 from spike_assets.errors import PermanentError
+from spike_assets_tests.cli.running import PATIENCE
 
 STUBBORN = "spike_assets_tests.cli.stubborn"
 
@@ -51,13 +53,20 @@ def alive(group: int) -> list[str]:
     return found
 
 
+def require_gone(group: int) -> None:
+    """Wait until nothing of a group is left; a kill takes effect a moment later."""
+    end = time.monotonic() + PATIENCE
+    while left := alive(group):
+        assert time.monotonic() < end, left
+
+
 def test_a_child_that_will_not_end_is_killed_with_what_it_started(tmp_path: Path, port: int) -> None:
     with Children(environment(), tmp_path) as children:
         children.start("the stubborn one", "x.log", STUBBORN, str(port))
         assert children.wait_for("/ready", port, threading.Event())
         group = children._running[0].process.pid
         assert len(alive(group)) == 2
-    assert alive(group) == []
+    require_gone(group)
 
 
 def test_a_stop_while_waiting_is_no_answer(tmp_path: Path, port: int) -> None:
@@ -89,7 +98,8 @@ def test_a_child_that_is_killed_takes_the_others_with_it(tmp_path: Path, port: i
         os.kill(groups[0], signal.SIGKILL)
         with pytest.raises(PermanentError, match=says):
             children.watch(threading.Event())
-    assert [alive(group) for group in groups] == [[], []]
+    for group in groups:
+        require_gone(group)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -118,7 +128,7 @@ def test_who_stops_listening_stops_what_runs(tmp_path: Path) -> None:
     assert next(heard) == "one"
     group = next(line for line in heard if line.startswith("group ")).split()[1]
     heard.close()  # type: ignore[attr-defined]
-    assert alive(int(group)) == []
+    require_gone(int(group))
 
 
 def test_a_port_that_is_taken_is_named() -> None:

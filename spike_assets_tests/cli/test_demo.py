@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,10 @@ import pytest
 
 from spike_assets.cli.demo import open_demo
 from spike_assets.errors import PermanentError
-from spike_assets.granularity import GRANULARITIES
-from spike_assets_tests.cli.running import error, finish, start
+from spike_assets_tests.cli.running import PATIENCE, error, finish, start
 from spike_assets_tests.cli.test_children import free_port
 
-SMALL = ("--home", "here", "--days", "40", "--partition-days", "15")
+SMALL = ("--home", "here", "--days", "40", "--partition-days", "8")
 
 
 def hear(process: Any, text: str) -> list[str]:
@@ -51,6 +51,13 @@ def running_in(folder: Path) -> list[str]:
     return found
 
 
+def require_nothing_left(folder: Path) -> None:
+    """Wait until no process of a folder is left; a kill takes effect a moment later."""
+    end = time.monotonic() + PATIENCE
+    while left := running_in(folder):
+        assert time.monotonic() < end, left
+
+
 PARTITIONS = """{ assetNodes { assetKey { path } partitionStats { numMaterialized numPartitions } } }"""
 SCHEDULES = """{ schedulesOrError(
   repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "spike"}
@@ -65,7 +72,7 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     assert text.startswith(
         "[ s] a simulated market of 2 instruments, kept in here; no price is real\n[ s] loading candles"
     )
-    for granularity in GRANULARITIES:
+    for granularity in ("H1", "H4", "D"):
         assert re.search(rf"\[ s\] {granularity}: (\d+) partitions, \1 of them filled now\n", text)
     assert "\nSystem Health: Healthy\n" in text
     assert "\nThe newest events at H1:\n\nclosed (UTC)" in text
@@ -74,8 +81,9 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     nodes = query(port, PARTITIONS)["assetNodes"]
     assert len(nodes) == 16
     stats = [node["partitionStats"] for node in nodes]
-    # A candle that has closed since is the schedule's.
-    assert all(0 < stat["numPartitions"] <= stat["numMaterialized"] + 1 for stat in stats)
+    # A candle that has closed since is the schedule's. W may have no partition in eight days.
+    assert all(stat["numPartitions"] <= stat["numMaterialized"] + 1 for stat in stats)
+    assert sum(stat["numPartitions"] > 0 for stat in stats) >= 12
     schedules = query(port, SCHEDULES)["schedulesOrError"]["results"]
     assert [schedule["scheduleState"]["status"] for schedule in schedules] == ["RUNNING"] * 4
 
@@ -83,7 +91,7 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     code, out, err = finish(process)
     assert (code, [line.split("] ")[1] for line in out.splitlines()]) == (0, ["stopping", "stopped"])
     assert "Traceback" not in err
-    assert running_in(tmp_path) == []
+    require_nothing_left(tmp_path)
 
     noted = Path("here/demo.json").read_bytes()
     code, out, err = finish(
@@ -112,7 +120,7 @@ def test_up_serves_until_its_daemon_dies_and_then_leaves_nothing_behind(tmp_path
     code, out, err = finish(process)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("error: the Dagster daemon ended (killed by signal 9): ")
-    assert running_in(tmp_path) == []
+    require_nothing_left(tmp_path)
 
 
 @pytest.mark.parametrize("command", [("up",), ("demo",)])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from spike_assets.pipeline.backfill import Progress, backfill
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store.store import Store
 from spike_assets.store.tables import Column
-from spike_assets_tests.cli.running import finish, start, wait_for
+from spike_assets_tests.cli.running import finish, start, stop_leftovers, wait_for
 from spike_assets_tests.support import (
     FOREVER,
     CrashError,
@@ -43,6 +44,12 @@ TIMES = len(candle_times(H1, WINDOW))
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_TIMES", 100)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    yield
+    stop_leftovers()
 
 
 @pytest.fixture(scope="module")
