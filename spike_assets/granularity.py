@@ -11,6 +11,10 @@ from zoneinfo import ZoneInfo
 UTC = ZoneInfo("UTC")
 NEW_YORK = ZoneInfo("America/New_York")
 
+EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Between these, every time that a person may give lies."""
+
 GRID_ANCHOR = datetime(1970, 1, 2, 17)  # noqa: DTZ001 - wall clock: a Friday, 17:00, in the granularity's own zone
 """Every grid counts its steps from here, in wall-clock time of the granularity's zone."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from spike_assets.errors import SettingsError
+from spike_assets.granularity import EARLIEST, LATEST
 from spike_assets.instruments import INSTRUMENTS, instrument
 
 
@@ -46,6 +47,8 @@ class Settings(BaseSettings):
     @field_validator("history_start")
     @classmethod
     def _in_utc(cls, value: datetime) -> datetime:
+        if not EARLIEST.year <= value.year <= LATEST.year:
+            raise ValueError(f"give a time from {EARLIEST.year} to {LATEST.year}")
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     @model_validator(mode="after")

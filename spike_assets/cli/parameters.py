@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spike_assets.granularity import GRANULARITIES, Granularity
+from spike_assets.granularity import EARLIEST, GRANULARITIES, LATEST, Granularity
 from spike_assets.instruments import instrument
 
 ALL = "all"
@@ -60,6 +60,8 @@ class TimeType(click.ParamType[Any]):
         except (ValueError, OverflowError):
             or_ago = ", or how long ago, like 24h or 7d" if self._ago else ""
             self.fail(f"{value!r} is no time; write a date or an ISO time, like 2025-03-10T05:00Z{or_ago}", param, ctx)
+        if not EARLIEST.year <= time.year <= LATEST.year:
+            self.fail(f"{value!r} lies outside {EARLIEST.year} to {LATEST.year}", param, ctx)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -72,6 +72,9 @@ def features(**asked: Any) -> None:
     _show(FEATURES, features_table, **asked)
 
 
+SIMULATED = "simulated"
+
+
 def _show(
     table: Table,
     as_table: Callable[[pd.DataFrame, Granularity], RichTable],
@@ -87,9 +90,12 @@ def _show(
     if form == "table" and output is not None:
         raise click.UsageError("--output goes with --format csv, json or parquet")
     shown = limit or (_SHOWN if form == "table" else None)
-    rows = read(Pipeline.from_settings(load_settings()), table, granularity[0], instrument, since, shown)
+    pipeline = Pipeline.from_settings(load_settings())
+    rows = read(pipeline, table, granularity[0], instrument, since, shown)
     if form == "table":
         _print(rows, as_table, granularity[0], shown)
+        if source_of(pipeline) == SIMULATED:
+            click.echo("simulated: a made-up market, no price is real", err=True)
     else:
         _write(table, rows.sort_values(["time", "instrument"], ignore_index=True), form, output)
 
@@ -106,6 +112,13 @@ def read(
     opened = opened_since(granularity, since) if since else None
     with pipeline.store.reading(Deadline.after(_LIMIT), f"reading {table.name}") as session:
         return session.data.newest_rows(granularity, table, since=opened, instruments=instruments, limit=limit)
+
+
+def source_of(pipeline: Pipeline) -> str | None:
+    """Give the source of the stored candles; None while there are none."""
+    with pipeline.store.reading(Deadline.after(_LIMIT), "reading the provenance") as session:
+        stored = session.ops.provenance()
+    return stored.source if stored else None
 
 
 def events_table(rows: pd.DataFrame, granularity: Granularity) -> RichTable:  # noqa: ARG001 - the same for all tables

@@ -84,6 +84,8 @@ def backfill(
     instruments = hashlib.sha256(",".join(pipeline.instruments).encode()).hexdigest()
     with pipeline.store.reading(deadline, _purpose(granularity)) as session:
         resumed_at = session.ops.backfilled_until(granularity, window.start, instruments)
+    if resumed_at and resumed_at >= window.end:
+        resumed_at = None  # that of a longer one, which is not to be mistaken for this
     total = len(market_hours.candle_times(granularity, window))
     left = Window(resumed_at or window.start, window.end)
     done = total - len(market_hours.candle_times(granularity, left))
@@ -123,8 +125,8 @@ def _load(
 ) -> list[Summary]:
     deadline = Deadline.after(_CHUNK_LIMIT)
     now = pipeline.clock()
-    with pipeline.store.reading(deadline, _purpose(granularity)) as session:
-        asked = dict.fromkeys(candles.willing(pipeline, session, granularity, now), chunk)
+    # Those that the source did not know lately as well: whoever loads history may have brought them.
+    asked = dict.fromkeys(pipeline.instruments, chunk)
     received = candles.fetch(pipeline, granularity, asked, now, deadline)
     with pipeline.changing(granularity, deadline, _purpose(granularity)) as session:
         summaries = work_off(pipeline, session, granularity, received, deadline)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
-from spike_assets.granularity import Granularity
+from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.settings import Settings
 from spike_assets.sources import open_source
 from spike_assets.sources.base import CandleSource
@@ -78,11 +78,18 @@ class Pipeline:
 
     def require_provenance(self, session: Session) -> None:
         """Raise `SettingsError` where the store's numbers mean something else; an empty one takes our meaning."""
-        stored = session.ops.provenance()
-        if stored is None:
+        refused = self.refused(session)
+        if refused:
+            raise SettingsError(refused)
+        if session.ops.provenance() != self.provenance:
             session.ops.write_provenance(self.provenance)
-        elif stored != self.provenance:
-            raise SettingsError(refusal(self.store.url, stored, self.provenance))
+
+    def refused(self, session: Session) -> str | None:
+        """Say why this pipeline may not work on the store; None when it may, or the store has no candles."""
+        stored = session.ops.provenance()
+        if stored in (None, self.provenance) or _is_empty(session):
+            return None
+        return refusal(self.store.url, stored, self.provenance)
 
 
 def refusal(url: str, stored: Provenance, wanted: Provenance) -> str:
@@ -95,6 +102,10 @@ def refusal(url: str, stored: Provenance, wanted: Provenance) -> str:
         f"{url} holds {_meaning(stored)}, the settings say {_meaning(wanted)};"
         f" set SPIKE_DATABASE to another database, or {rebuild}"
     )
+
+
+def _is_empty(session: Session) -> bool:
+    return all(session.data.last_time(granularity) is None for granularity in GRANULARITIES.values())
 
 
 def _meaning(provenance: Provenance) -> str:

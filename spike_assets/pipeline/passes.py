@@ -179,7 +179,7 @@ def record_success(
     session.ops.write_state(
         granularity,
         State(
-            last_processed=_moved_on(granularity, done, window),
+            last_processed=_moved_on(pipeline, granularity, done, window),
             last_run=now,
             last_success=now,
             consecutive_failures=0,
@@ -204,11 +204,11 @@ def record_success(
     )
 
 
-def _moved_on(granularity: Granularity, done: datetime | None, window: Window) -> datetime:
-    """Give the new `last_processed`: no candle that the market can make may lie between the old one and the window."""
+def _moved_on(pipeline: Pipeline, granularity: Granularity, done: datetime | None, window: Window) -> datetime:
+    """Give the new `last_processed`: between the old one and the window no candle may lie that has a partition."""
     if done is None:
         return window.end
-    gap = market_hours.candle_times(granularity, Window(done, window.start))
+    gap = market_hours.candle_times(granularity, Window(max(done, pipeline.history_start), window.start))
     return max(done, window.end) if gap.empty else done
 
 
@@ -219,6 +219,8 @@ def record_failure(
     deadline = Deadline.after(_RECORD_FAILURE)
     try:
         with pipeline.store.writing(deadline, "noting a failure") as session, session.transaction():
+            if pipeline.refused(session):
+                return  # somebody else's store: it is well, the settings are not
             before = session.ops.state(granularity)
             session.ops.write_state(
                 granularity,

@@ -31,12 +31,16 @@ _OPEN_SHARE = 5 / 7
 
 
 class Stretch(NamedTuple):
-    """What a stage recomputes of one instrument: rows with `start <= time < end`; `to_time` ends the mark."""
+    """What a stage recomputes of one instrument: rows with `start <= time < end`.
+
+    `to_time` ends the mark; what changed lies between `began` and there, `began` perhaps before `start`.
+    """
 
     instrument: str
     start: datetime
     to_time: datetime
     end: datetime
+    began: datetime
 
     @property
     def span(self) -> Span:
@@ -122,7 +126,7 @@ def _step(
 def _stretch(granularity: Granularity, mark: Mark) -> Stretch:
     candle = granularity.step / _OPEN_SHARE
     end = min(mark.to_time + TAIL_CANDLES * candle, mark.from_time + CHUNK_CANDLES * candle)
-    return Stretch(mark.instrument, mark.from_time, mark.to_time, end)
+    return Stretch(mark.instrument, mark.from_time, mark.to_time, end, mark.began)
 
 
 def _remaining(
@@ -144,7 +148,7 @@ def _remaining(
     unfinished = [stretch for stretch in stretches if not done(stretch)]
     goes_on = session.data.next_after(granularity, [stretch.span for stretch in unfinished])
     return [
-        Mark(s.instrument, goes_on[s.instrument], max(s.to_time, goes_on[s.instrument]))
+        Mark(s.instrument, goes_on[s.instrument], max(s.to_time, goes_on[s.instrument]), s.began)
         for s in unfinished
         if s.instrument in goes_on
     ]

@@ -105,8 +105,7 @@ def _features(session: Session, granularity: Granularity, todo: Sequence[Stretch
     last_runs = [Span(s.instrument, histories[s.instrument].last_event_before(s.start), s.start) for s in busy]
     known = session.data.read(granularity, FEATURES, last_runs, ["instrument", "time", "pattern_run"])
     rows = features_core.features(found.other, found.candles, granularity, known)
-    anchors = {s.instrument: anchor for s in busy if (anchor := _blind_from(s, histories[s.instrument]))}
-    return Work(rows[_inside(rows, busy)], anchors)
+    return Work(rows[_inside(rows, busy)], _blind(session, granularity, busy, histories))
 
 
 class _Read(NamedTuple):
@@ -214,8 +213,25 @@ def _has_its_history(stretch: Stretch, history: _History) -> bool:
     )
 
 
-def _blind_from(stretch: Stretch, history: _History) -> datetime | None:
-    """Give the last event from which on no feature sees the mark, because all that it looks at lies behind."""
+def _blind(
+    session: Session, granularity: Granularity, todo: Sequence[Stretch], histories: dict[str, _History]
+) -> dict[str, datetime]:
+    """Give the last event of each instrument, where no feature from it on sees what changed."""
+    behind = [s for s in todo if histories[s.instrument].candles[-1] > _micros(s.to_time)]
+    # What changed may lie far before what was read: a mark that is the rest of a longer one remembers where it began.
+    marked = [Span(s.instrument, s.began, s.to_time + timedelta(microseconds=1)) for s in behind]
+    changed = session.data.read(granularity, CANDLES, marked, ["instrument", "time"])
+    slots, of_changed = market_hours.slot(granularity, pd.DatetimeIndex(changed["time"])), stretches(changed)
+    nothing = slice(0, 0)
+    anchors = {
+        s.instrument: _blind_from(s, histories[s.instrument], slots[of_changed.get(s.instrument, nothing)])
+        for s in behind
+    }
+    return {instrument: anchor for instrument, anchor in anchors.items() if anchor is not None}
+
+
+def _blind_from(stretch: Stretch, history: _History, changed_slots: Ints) -> datetime | None:
+    """Give the last event, if all that it looks at lies behind the mark."""
     to_time = _micros(stretch.to_time)
     candles = history.candles[history.candles > to_time]
     slots = history.slots[len(history.candles) - len(candles) :]
@@ -223,7 +239,7 @@ def _blind_from(stretch: Stretch, history: _History) -> datetime | None:
     if len(candles) <= features_core.LOOKBACK_CANDLES or len(events) < _BLIND_AFTER_EVENTS:
         return None
     horizon = max(candles[features_core.LOOKBACK_CANDLES], events[_BLIND_AFTER_EVENTS - 1])
-    for slot in np.unique(history.slots):
+    for slot in np.unique(changed_slots):
         refilled = candles[slots == slot][features_core.VOLUME_SAMPLES - 1 :]
         if not len(refilled):
             return None

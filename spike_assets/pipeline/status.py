@@ -105,15 +105,18 @@ class Status:
     at
         When this was true, UTC.
     source, database
-        Where candles come from and where everything is kept.
+        Where the stored candles come from, and where everything is kept.
     granularities
         One each, finest first.
+    refused
+        Why the settings in force may not work on this store; None when they may.
     """
 
     at: datetime
     source: str
     database: str
     granularities: tuple[GranularityStatus, ...]
+    refused: str | None = None
 
     @property
     def unavailable(self) -> Mapping[str, str]:
@@ -133,6 +136,8 @@ class Status:
     @property
     def reasons(self) -> tuple[str, ...]:
         """What is wrong; nothing when all is well."""
+        if self.refused:
+            return (self.refused,)
         never = [one.granularity.name for one in self.granularities if one.outcome == "never"]
         if len(never) == len(self.granularities):
             return ("nothing has run yet",)
@@ -163,8 +168,10 @@ def status(pipeline: Pipeline, *, now: datetime | None = None, deadline: Deadlin
     """Read how everything stands at `now`, by the pipeline's clock unless given."""
     now = now or pipeline.clock()
     with pipeline.store.reading(deadline or Deadline.after(_LIMIT), "the status") as session:
+        stored = session.ops.provenance()
+        refused = pipeline.refused(session)
         each = tuple(_of(session, granularity, pipeline.instruments, now) for granularity in GRANULARITIES.values())
-    return Status(now, pipeline.source.name, pipeline.store.url, each)
+    return Status(now, stored.source if stored else pipeline.source.name, pipeline.store.url, each, refused)
 
 
 def _of(session: Session, granularity: Granularity, instruments: Sequence[str], now: datetime) -> GranularityStatus:

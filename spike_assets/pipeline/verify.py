@@ -14,7 +14,7 @@ from spike_assets.core.features import features
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
 from spike_assets.granularity import Granularity
-from spike_assets.pipeline.context import Pipeline, refusal
+from spike_assets.pipeline.context import Pipeline
 from spike_assets.store.data import Span, content_hash
 from spike_assets.store.rows import difference, storable
 from spike_assets.store.store import Session
@@ -72,29 +72,42 @@ def verify(
     rows = dict.fromkeys((table.name for table in DERIVED), 0)
     digests = {table.name: hashlib.sha256() for table in DERIVED}
     found: str | None = None
-    with (
-        pipeline.store.changing(granularity, deadline, purpose),
-        pipeline.store.reading(deadline, purpose) as session,
-    ):
-        meaning = session.ops.provenance()
-        if meaning not in (None, pipeline.provenance):
-            raise SettingsError(refusal(pipeline.store.url, meaning, pipeline.provenance))
-        pending = session.pending.count(granularity)
+    # The granularity is held; the database is let go between instruments, so that the others get on.
+    with pipeline.store.changing(granularity, deadline, purpose):
+        with pipeline.store.reading(deadline, purpose) as session:
+            refused = pipeline.refused(session)
+            if refused:
+                raise SettingsError(refused)
+            pending = session.pending.count(granularity)
+            oldest = session.data.oldest(granularity)
         if pending:
             found = f"{granularity}: {pending} ranges are still pending; `spike run {granularity}` works them off"
-        oldest = session.data.oldest(granularity)
         for done, instrument in enumerate(sorted(oldest)):
             progress(done, len(oldest))
             span = Span(instrument, oldest[instrument], pipeline.clock() + timedelta(days=1))
-            wanted = recomputed(pipeline, granularity, session.data.read(granularity, CANDLES, [span]))
-            for table in DERIVED:
-                stored = session.data.read(granularity, table, [span])
+            with pipeline.store.reading(deadline, purpose) as session:
+                candles = session.data.read(granularity, CANDLES, [span])
+                tables = {table: session.data.read(granularity, table, [span]) for table in DERIVED}
+            found = found or _repeated(granularity, {CANDLES: candles, **tables})
+            wanted = recomputed(pipeline, granularity, candles.drop_duplicates(list(CANDLES.key)))
+            for table, stored in tables.items():
                 rows[table.name] += len(stored)
                 digests[table.name].update(content_hash(table, stored).encode())
                 found = found or _first_difference(granularity, table, stored, wanted[table.name])
-        found = found or _orphans(session, granularity, rows)
+        with pipeline.store.reading(deadline, purpose) as session:
+            found = found or _orphans(session, granularity, rows)
     hashes = {name: digest.hexdigest() for name, digest in digests.items()}
     return Verified(granularity, rows, hashes, found)
+
+
+def _repeated(granularity: Granularity, tables: dict[Table, pd.DataFrame]) -> str | None:
+    """Say which table has a key more than once."""
+    for table, rows in tables.items():
+        again = rows.duplicated(list(table.key))
+        if again.any():
+            row = rows[again].iloc[0]
+            return f"{granularity.schema}.{table.name} repeats a key: {row['instrument']} {row['time']}"
+    return None
 
 
 def _orphans(session: Session, granularity: Granularity, rows: dict[str, int]) -> str | None:

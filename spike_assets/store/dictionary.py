@@ -14,7 +14,8 @@ volumes in ticks (prices created). A float is never NaN or infinite: what is not
 Columns in *italics* say how a row came about and are outside the invariant.
 
 `{schema}.now` is a view: for each instrument the last event and its level, hours and candles since it, and
-`resistances_30`, as of now rather than as of an event.
+`resistances_30`, as of now rather than as of an event. All but `resistances_30` are NULL for an instrument that never
+had one.
 """
 
 

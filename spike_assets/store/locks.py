@@ -10,7 +10,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,4 +73,6 @@ def _open(path: Path) -> int:
 def _sign(handle: int, purpose: str) -> None:
     since = datetime.now(UTC).strftime("%H:%M:%S UTC")
     text = f"{purpose} (process {os.getpid()} on {socket.gethostname()}, since {since})".encode()
-    os.pwrite(handle, text.ljust(160) + b"\n", 0)
+    # The name is for an error message only; on a full disk the lock holds without it.
+    with suppress(OSError):
+        os.pwrite(handle, text.ljust(160) + b"\n", 0)

@@ -93,8 +93,8 @@ class Ops:
         )
 
     def forget(self, granularity: Granularity) -> None:
-        """Remove where a granularity stands, and its unfinished backfills."""
-        for table in ("processing_state", "backfills"):
+        """Remove where a granularity stands, its unfinished backfills and what its source did not know."""
+        for table in ("processing_state", "backfills", "instruments"):
             self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
 
     def record(self, done: Pass) -> None:

@@ -62,6 +62,7 @@ PENDING = Table(
         Column("instrument", "text", "whose rows changed"),
         Column("from_time", "time", "open of the first candle that changed"),
         Column("to_time", "time", "open of the last candle that changed"),
+        Column("since_time", "time", "where the change began, of which this mark is the rest"),
     ),
     key=("granularity", "stage", "instrument", "from_time"),
 )

@@ -17,11 +17,20 @@ from spike_assets.store.tables import Column
 
 
 class Mark(NamedTuple):
-    """A closed range `from_time <= time <= to_time` of one instrument's candles, UTC."""
+    """A closed range `from_time <= time <= to_time` of one instrument's candles, UTC.
+
+    `since` is where the change began, when this is the rest of a longer mark; None when it is the whole of it.
+    """
 
     instrument: str
     from_time: datetime
     to_time: datetime
+    since: datetime | None = None
+
+    @property
+    def began(self) -> datetime:
+        """Where the change began."""
+        return self.since or self.from_time
 
 
 _COLUMNS = PENDING.columns[2:]
@@ -37,13 +46,13 @@ class Pending:
     def of(self, granularity: Granularity, stage: str) -> list[Mark]:
         """Give the marks of a stage, overlapping ones as one, sorted by (instrument, from_time)."""
         found = self._connection.frame(
-            "SELECT instrument, from_time, to_time FROM ops.pending WHERE granularity = ? AND stage = ?"
+            "SELECT instrument, from_time, to_time, since_time FROM ops.pending WHERE granularity = ? AND stage = ?"
             " ORDER BY instrument, from_time",
             _COLUMNS,
             [granularity.name, stage],
         )
-        from_times, to_times = (pd.DatetimeIndex(found[name]).to_pydatetime() for name in ("from_time", "to_time"))
-        return _merged(map(Mark, found["instrument"], from_times, to_times))
+        times = [pd.DatetimeIndex(found[name]).to_pydatetime() for name in ("from_time", "to_time", "since_time")]
+        return _merged(_mark(*row) for row in zip(found["instrument"], *times, strict=True))
 
     def count(self, granularity: Granularity) -> int:
         """Give how many marks there are, over all stages."""
@@ -58,11 +67,13 @@ class Pending:
             return
         self._connection.load("marks", _COLUMNS, _frame(marks))
         self._connection.execute(
-            "INSERT INTO ops.pending AS t (granularity, stage, instrument, from_time, to_time)"  # noqa: S608
-            " SELECT ?, s.stage, m.instrument, m.from_time, m.to_time"
+            "INSERT INTO ops.pending AS t (granularity, stage, instrument, from_time, to_time, since_time)"  # noqa: S608
+            " SELECT ?, s.stage, m.instrument, m.from_time, m.to_time, m.since_time"
             f" FROM marks AS m CROSS JOIN (VALUES {', '.join(['(?)'] * len(stages))}) AS s(stage)"
             " ON CONFLICT (granularity, stage, instrument, from_time)"
-            " DO UPDATE SET to_time = EXCLUDED.to_time WHERE t.to_time < EXCLUDED.to_time",
+            " DO UPDATE SET to_time = GREATEST(t.to_time, EXCLUDED.to_time),"
+            " since_time = LEAST(t.since_time, EXCLUDED.since_time)"
+            " WHERE t.to_time < EXCLUDED.to_time OR t.since_time > EXCLUDED.since_time",
             [granularity.name, *stages],
         )
 
@@ -83,14 +94,18 @@ class Pending:
 
 
 def _frame(marks: Sequence[Mark]) -> pd.DataFrame:
-    instruments, from_times, to_times = zip(*marks, strict=True)
     return pd.DataFrame(
         {
-            "instrument": pd.Series(instruments, dtype=object),
-            "from_time": pd.DatetimeIndex(from_times).as_unit("us"),
-            "to_time": pd.DatetimeIndex(to_times).as_unit("us"),
+            "instrument": pd.Series([mark.instrument for mark in marks], dtype=object),
+            "from_time": pd.DatetimeIndex([mark.from_time for mark in marks]).as_unit("us"),
+            "to_time": pd.DatetimeIndex([mark.to_time for mark in marks]).as_unit("us"),
+            "since_time": pd.DatetimeIndex([mark.began for mark in marks]).as_unit("us"),
         }
     )
+
+
+def _mark(instrument: str, from_time: datetime, to_time: datetime, since: datetime) -> Mark:
+    return Mark(instrument, from_time, to_time, since if since < from_time else None)
 
 
 def _merged(marks: Iterable[Mark]) -> list[Mark]:
@@ -98,7 +113,8 @@ def _merged(marks: Iterable[Mark]) -> list[Mark]:
     for mark in marks:
         last = merged[-1] if merged else None
         if last and last.instrument == mark.instrument and mark.from_time <= last.to_time:
-            merged[-1] = last._replace(to_time=max(last.to_time, mark.to_time))
+            began = min(last.began, mark.began)
+            merged[-1] = _mark(last.instrument, last.from_time, max(last.to_time, mark.to_time), began)
         else:
             merged.append(mark)
     return merged

@@ -51,6 +51,7 @@ CREATE TABLE ops.pending (
     instrument  VARCHAR NOT NULL,
     from_time   TIMESTAMPTZ NOT NULL,
     to_time     TIMESTAMPTZ NOT NULL,
+    since_time  TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (granularity, stage, instrument, from_time)
 );
 
@@ -180,8 +181,9 @@ SELECT
     MAX(event.time) AS last_event,
     MAX(event.level) AS last_level,
     EXTRACT(EPOCH FROM (now() - MAX(event.closed_at))) / 3600 AS hours_since_last_event,
-    SUM(CASE WHEN ranked.time > newest.time THEN 1 ELSE 0 END) AS candles_since_last_event,
-    SUM(CASE WHEN ranked.age <= 30 AND counted.time IS NOT NULL THEN 1 ELSE 0 END) AS resistances_30
+    CAST(CASE WHEN MAX(event.time) IS NULL THEN NULL ELSE SUM(CASE WHEN ranked.time > newest.time THEN 1 ELSE 0 END) END
+        AS BIGINT) AS candles_since_last_event,
+    CAST(SUM(CASE WHEN ranked.age <= 30 AND counted.time IS NOT NULL THEN 1 ELSE 0 END) AS BIGINT) AS resistances_30
 FROM ranked
 LEFT JOIN newest ON newest.instrument = ranked.instrument
 LEFT JOIN {schema}.events AS event ON event.instrument = newest.instrument AND event.time = newest.time

@@ -19,7 +19,7 @@ from spike_assets.store.store import Session, Store
 from spike_assets.store.tables import ATR, EVENTS
 from spike_assets_tests.invariants.histories import LATEST, small_steps, strides
 from spike_assets_tests.oracle import Candle
-from spike_assets_tests.pipeline.markets import MONDAY, hour
+from spike_assets_tests.pipeline.markets import MONDAY, hour, hours_of
 from spike_assets_tests.strategies import candle_lists, examples
 from spike_assets_tests.support import (
     FOREVER,
@@ -187,21 +187,117 @@ def test_a_candle_that_comes_between_the_stages_waits_for_its_atr(source: FrameS
     assert hashes(pipeline, H1) == computed_hashes(source.candles[:22], H1, hour(300), 2)
 
 
-def test_history_is_found_however_far_back_it_lies(pipeline: Pipeline) -> None:
-    """Half a year without candles, far more than the first guess of how far to look back."""
-    later = [candle._replace(time=candle.time + timedelta(weeks=26)) for candle in turns(16)]
-    source = FrameSource(candle_frame("EUR_USD", [*turns(60), *later]))
-    pipeline = make_pipeline(source, Store(MemoryEngine()), ("EUR_USD",), atr_period=2)
+def hour_by_hour(pipeline: Pipeline, source: FrameSource, first: int) -> None:
+    """Load the candles before the first one at once, and then one by one, and check what is stored."""
+    times = sorted(time.to_pydatetime() for time in source.candles["time"])
+    tick = timedelta(microseconds=1)
+    pieces = [Window(times[0], times[first]), *(Window(time, time + tick) for time in times[first:])]
     with pipeline.changing(H1, FOREVER, "a test") as session:
-        load(pipeline, session, 0, 60, 26 * 7 * 24 + 100)
-        for stage in STAGES:
-            run(pipeline, session, stage)
-        for candle in later:
-            window = Window(candle.time, candle.time + timedelta(hours=1))
-            store_window(pipeline, session, H1, window, MONDAY + timedelta(weeks=30))
+        for piece in pieces:
+            store_window(pipeline, session, H1, piece, LATEST)
             for stage in STAGES:
                 run(pipeline, session, stage)
+    period = pipeline.atr_period
+    assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, LATEST, period)
+
+
+def later(candles_: list[Candle], by: timedelta) -> list[Candle]:
+    return [candle._replace(time=candle.time + by) for candle in candles_]
+
+
+def one_instrument(candles_: list[Candle], period: int = 2) -> tuple[Pipeline, FrameSource]:
+    source = FrameSource(candle_frame("EUR_USD", candles_))
+    return make_pipeline(source, Store(MemoryEngine()), ("EUR_USD",), atr_period=period), source
+
+
+def test_history_is_found_however_far_back_it_lies() -> None:
+    """Half a year without candles, far more than the first guess of how far to look back."""
+    pipeline, source = one_instrument([*turns(59), *later(turns(14, skip=1), timedelta(weeks=26))])
+    hour_by_hour(pipeline, source, 59)
+    assert hour(1) + timedelta(weeks=26) in set(tables(pipeline, H1)["events"]["time"])
+
+
+def quiet(weeks: int) -> list[Candle]:
+    """Give weeks of candles that only rise, and so make no event."""
+    window = Window(MONDAY + timedelta(weeks=1), MONDAY + timedelta(weeks=1 + weeks))
+    return [Candle(time, *RISES, 10 + i % 7) for i, time in enumerate(hours_of(H1, window))]
+
+
+def test_events_are_found_however_far_back_they_lie() -> None:
+    """Enough candles and enough of each slot lie nearer than the events."""
+    candles_ = [*turns(40), *quiet(8), *later(turns(9, skip=1), timedelta(weeks=9))]
+    pipeline, source = one_instrument(candles_)
+    hour_by_hour(pipeline, source, len(candles_) - 8)
+    rows = tables(pipeline, H1)["features"]
+    assert rows["candles_since_previous"].max() > 8 * 120
+    assert rows["pattern_6"].notna().sum() > 12
+
+
+def test_a_run_is_known_however_long_it_is() -> None:
+    """Levels that rise for longer than a stage reads back."""
+    rising = [
+        candle._replace(**{name: getattr(candle, name) + i * 0.01 for name in ("open", "high", "low", "close")})
+        for i, candle in enumerate(turns(90))
+    ]
+    pipeline, source = one_instrument([*rising, *later(rising[:1], timedelta(weeks=8))])
+    hour_by_hour(pipeline, source, 86)
+    assert tables(pipeline, H1)["features"]["pattern_run"].max() > 40
+
+
+@pytest.mark.parametrize("tail", [1, 3, 6, 12])
+@pytest.mark.parametrize("place", [0, 3, 8])
+def test_a_correction_while_there_is_no_atr_yet_reaches_the_seed(tail: int, place: int) -> None:
+    """Rows without an ATR are equal though the sums behind them differ."""
+    pipeline, source = one_instrument(turns(40), 14)
+    with pipeline.changing(H1, FOREVER, "a test") as session, small_steps(tail, 2 * tail):
+        load(pipeline, session, 0, 40)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        fine = source.candles
+        source.candles = fine.assign(high=fine["high"].where(fine["time"] != hour(place), 15.0))
+        load(pipeline, session, place, place + 1, 201)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+    assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, LATEST, 14)
+
+
+def bumpy(n: int, every: int) -> list[Candle]:
+    """Give candles that make an event at every so-manieth one, at levels and volumes that do not repeat."""
+    made = []
+    for i in range(n):
+        bump = (i * 7919 % 101) / 50
+        open_, high, low, close = FALLS if i % every == 0 else RISES
+        made.append(Candle(hour(0), open_, high + bump, low, close, 100 + i * 31 % 97))
+    times = hours_of(H1, Window(MONDAY, MONDAY + timedelta(days=n)))[:n]
+    return [candle._replace(time=time) for candle, time in zip(made, times, strict=True)]
+
+
+@pytest.mark.parametrize("every", [2, 7, 30, 120])
+@pytest.mark.parametrize("what", ["volume", "level", "late"])
+def test_features_are_recomputed_as_far_as_they_see(every: int, what: str) -> None:
+    """However dense or sparse events are: through six of them, 50 candles and 20 of each slot, and not beyond."""
+    candles_ = bumpy(1_500, every)
+    pipeline, source = one_instrument(candles_)
+    at = 3 * 120
+    time = candles_[at].time
+    fine = source.candles
+    wrong = {
+        "volume": fine.assign(volume=fine["volume"].where(fine["time"] != time, 5_000.0)),
+        "level": fine.assign(high=fine["high"].where(fine["time"] != time, 17.0)),
+        "late": fine[fine["time"] != time],
+    }
+    tick = timedelta(microseconds=1)
+    # Stretches so short that a stage which stops too early does so before it has seen everything.
+    with pipeline.changing(H1, FOREVER, "a test") as session, small_steps(60, 120):
+        source.candles = wrong[what]
+        store_window(pipeline, session, H1, Window(candles_[0].time, candles_[-1].time + tick), LATEST)
+        for stage in STAGES:
+            run(pipeline, session, stage)
+        source.candles = fine
+        store_window(pipeline, session, H1, Window(time, time + tick), LATEST + tick)
+        done = [run(pipeline, session, stage) for stage in STAGES]
     assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, LATEST, 2)
+    assert done[2].changed_range is not None
 
 
 def test_instruments_of_different_length_are_worked_off_together() -> None:
