@@ -16,6 +16,7 @@ from spike_assets.market_hours import Window, candle_times
 from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline import backfill as module
 from spike_assets.pipeline.backfill import Progress, backfill
+from spike_assets.pipeline.passes import last_processed, record_success
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store.store import Store
 from spike_assets.store.tables import Column
@@ -229,3 +230,14 @@ def test_partial_candles_at_the_end_wait_for_their_close() -> None:
     pipeline = pipeline_over(SimulatedSource(), clock=lambda: tuesday_noon)
     result = backfill(pipeline, D, Window(WINDOW.start, tuesday_noon))
     assert result.window.end == market_hours.last_closed(D, tuesday_noon).end
+
+
+def test_history_before_the_partitions_does_not_hold_the_passes_up() -> None:
+    """Candles between the backfill's end and `SPIKE_HISTORY_START` have no partition and are nobody's gap."""
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    pipeline = make_pipeline(SimulatedSource(), Store(MemoryEngine()), ("EUR_USD",), history_start=start)
+    backfill(pipeline, H1, Window(datetime(2024, 12, 2, tzinfo=UTC), datetime(2024, 12, 6, tzinfo=UTC)))
+    window = Window(start, start + timedelta(hours=2))
+    with pipeline.changing(H1, FOREVER, "a test") as session, session.transaction():
+        record_success(session, pipeline, H1, window, window.end, "schedule", "no_new_data", [])
+        assert last_processed(session, H1) == window.end

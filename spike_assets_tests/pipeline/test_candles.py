@@ -12,6 +12,7 @@ from spike_assets.errors import DeadlineError
 from spike_assets.granularity import GRANULARITIES, H1, D, Granularity
 from spike_assets.market_hours import Window, candle_times, close_of
 from spike_assets.pipeline import candles
+from spike_assets.store.pending import Mark
 from spike_assets.store.tables import CANDLES, QUARANTINE
 from spike_assets_tests.pipeline.markets import (
     NAMES,
@@ -270,7 +271,7 @@ def test_what_changed_is_marked_for_every_stage_in_the_same_commit() -> None:
         received = candles.fetch(pipeline, H1, {"EUR_USD": Window(hour(18), hour(21))}, NOW, FOREVER)
         summary = candles.store(session, H1, received)
         for stage in ("atr", "events", "features"):
-            assert [tuple(mark) for mark in session.pending.of(H1, stage)] == [("EUR_USD", hour(18), hour(20))]
+            assert session.pending.of(H1, stage) == [Mark("EUR_USD", hour(18), hour(20))]
     assert summary.changed_range == (hour(18), hour(20))
 
 

@@ -107,7 +107,9 @@ def test_the_first_of_several_differences_is_named(pipeline: Pipeline) -> None:
 
 
 def test_work_that_is_pending_is_a_difference(pipeline: Pipeline) -> None:
-    tamper(pipeline, "INSERT INTO ops.pending VALUES ('H4', 'atr', 'EUR_USD', '2025-02-01', '2025-02-02')")
+    tamper(
+        pipeline, "INSERT INTO ops.pending VALUES ('H4', 'atr', 'EUR_USD', '2025-02-01', '2025-02-02', '2025-02-01')"
+    )
     assert verify(pipeline, H4).difference == "H4: 1 ranges are still pending; `spike run H4` works them off"
 
 
