@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "market_hours": {"granularity"},
     "errors": set(),
     "deadline": {"errors"},
-    "settings": {"errors", "instruments"},
+    "settings": {"errors", "granularity", "instruments"},
     "core": DECLARATIONS,
     "store": DECLARATIONS,
     "sources": DECLARATIONS | {"core", "store", "settings"},

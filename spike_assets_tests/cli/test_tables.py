@@ -46,7 +46,10 @@ def test_the_newest_fifty_events_fit_eighty_columns() -> None:
     assert len(lines) == 51
     assert max(map(len, lines)) <= 80
     assert [line[:16] for line in lines[1:]] == sorted((line[:16] for line in lines[1:]), reverse=True)
-    assert result.stderr == "\nthe newest 50; --limit shows more, --format csv every column\n"
+    assert result.stderr == (
+        "\nthe newest 50; --limit shows more, --format csv every column\n"
+        "simulated: a made-up market, no price is real\n"
+    )
 
 
 def test_prices_have_the_decimals_of_their_instrument() -> None:

@@ -248,6 +248,56 @@ def test_samples_of_a_slot_are_found_however_far_back_they_lie() -> None:
     assert rows["relative_volume"][rows["time"].dt.hour == 19].notna().sum() >= 18
 
 
+def daily(n: int) -> list[Candle]:
+    """Give one candle a weekday, all of one slot; some make an event, without a pattern."""
+    days = [MONDAY + timedelta(days=day, hours=10) for day in range(n * 7 // 5) if day % 7 < 5]
+    made = []
+    for i, time in enumerate(days):
+        open_, high, low, close = FALLS if i * 7919 % 101 % 3 == 0 else RISES
+        made.append(Candle(time, open_, high + i * 31 % 17 / 10, low, close, 100 + i * 13 % 29))
+    return made
+
+
+def test_candles_are_found_however_far_back_they_lie() -> None:
+    """Enough events and enough of the slot lie near, but not fifty candles."""
+    candles_ = daily(150)
+    pipeline, source = one_instrument(candles_)
+    hour_by_hour(pipeline, source, len(candles_) - 12)
+    assert tables(pipeline, H1)["features"]["resistances_50"].iloc[-1] >= 10
+
+
+@pytest.mark.parametrize("late", range(40, 60, 2))
+def test_a_late_candle_moves_what_counts_fifty(late: int) -> None:
+    """It pushes an older event out of the count of a later one, long after everything else has come to rest."""
+    pipeline, source = one_instrument(daily(160))
+    fine = source.candles
+    source.candles = fine.drop(index=late)
+    times = [time.to_pydatetime() for time in fine["time"]]
+    tick = timedelta(microseconds=1)
+    with pipeline.changing(H1, FOREVER, "a test") as session, small_steps(24 * 30, 24 * 60):
+        for window in (Window(times[0], times[-1] + tick), Window(times[late], times[late] + tick)):
+            store_window(pipeline, session, H1, window, LATEST)
+            for stage in STAGES:
+                run(pipeline, session, stage)
+            source.candles = fine
+    assert hashes(pipeline, H1) == computed_hashes(fine, H1, LATEST, 2)
+
+
+def test_a_warm_up_is_found_however_far_back_it_began() -> None:
+    """The first ATR is the mean of true ranges that lie weeks apart."""
+    candles_ = [*turns(4), *later(turns(5), timedelta(weeks=3)), *later(turns(20), timedelta(weeks=9))]
+    pipeline, source = one_instrument(candles_, 14)
+    hour_by_hour(pipeline, source, 2)
+
+
+def test_features_that_ran_before_events_run_again(source: FrameSource, pipeline: Pipeline) -> None:
+    with pipeline.changing(H1, FOREVER, "a test") as session:
+        load(pipeline, session, 0, 20)
+        for stage in (ATR_STAGE, FEATURES_STAGE, EVENTS_STAGE, FEATURES_STAGE):
+            run(pipeline, session, stage)
+    assert hashes(pipeline, H1) == computed_hashes(source.candles[:20], H1, LATEST, 2)
+
+
 def test_a_run_is_known_however_long_it_is() -> None:
     """Levels that rise for longer than a stage reads back."""
     rising = [
