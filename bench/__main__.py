@@ -50,8 +50,8 @@ def _head() -> str:
 # Results
 
 Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine}; {versions}.
-One run; load average {os.getloadavg()[2]:.1f} over the last 15 minutes (two busy cores are 2, of which this run is about
-1); 29 instruments, simulated candles, DuckDB on local disk.
+One run; load average {os.getloadavg()[2]:.1f} over the last 15 minutes, of which about 1 is this run.
+29 instruments, simulated candles, DuckDB on local disk.
 """
 
 
