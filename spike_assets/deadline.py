@@ -24,6 +24,10 @@ class Deadline:
         """Seconds left, 0 when none are."""
         return max(0.0, self.at - self.monotonic())
 
+    def left(self) -> timedelta:
+        """Give what `remaining` gives, as a timedelta."""
+        return timedelta(seconds=self.remaining())
+
     def check(self, doing: str) -> None:
         """Raise `DeadlineError` when the time is up; `doing` says what was about to be done."""
         if self.remaining() <= 0:

@@ -20,6 +20,7 @@ from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles
+from spike_assets.pipeline.context import Watch
 from spike_assets.pipeline.passes import work_off
 from spike_assets.pipeline.summary import Summary
 from spike_assets.sources.base import CANDLE_COLUMNS, Fetched, no_candles
@@ -104,7 +105,14 @@ class MemoryEngine:
         return True
 
     @contextmanager
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:  # noqa: ARG002
+    def connect(
+        self,
+        deadline: Deadline,  # noqa: ARG002
+        purpose: str,  # noqa: ARG002
+        *,
+        write: bool,  # noqa: ARG002
+        brief: bool = False,  # noqa: ARG002
+    ) -> Iterator[Connection]:
         yield DuckDBConnection(self._connection)
 
     def granularity_lock(
@@ -175,8 +183,8 @@ class CrashingEngine:
         self.exists, self.granularity_lock, self.checkpoint = inner.exists, inner.granularity_lock, inner.checkpoint
 
     @contextmanager
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
-        with self._inner.connect(deadline, purpose, write=write) as connection:
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:
+        with self._inner.connect(deadline, purpose, write=write, brief=brief) as connection:
             yield CrashingConnection(connection, self._plan)
 
 
@@ -186,7 +194,7 @@ def run_window(
     """Fetch a window and work everything off, as a partition run does: no state is kept of it."""
     with pipeline.store.reading(deadline) as session:
         asked = candles.windows(pipeline, session, granularity, window, now)
-    received = candles.fetch(pipeline, granularity, asked, now, deadline)
+    received = candles.fetch(pipeline, granularity, asked, Watch(now), deadline)
     with pipeline.changing(granularity, deadline, "a test") as session:
         return work_off(pipeline, session, granularity, received, deadline)
 

@@ -24,12 +24,14 @@ from spike_assets.defs.resources import PipelineResource
 from spike_assets.errors import SpikeError, TransientError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline import Pipeline, candles
-from spike_assets.pipeline.passes import Status, record_failure, record_success, run_stage
+from spike_assets.pipeline import Pipeline, candles, records
+from spike_assets.pipeline.context import Watch
+from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.settle import Stage
 from spike_assets.pipeline.stages import STAGES
-from spike_assets.pipeline.summary import Summary
+from spike_assets.pipeline.summary import Summary, status_of
 from spike_assets.store.data import Span
+from spike_assets.store.ops import Running
 from spike_assets.store.store import Session
 from spike_assets.store.tables import CANDLES, QUARANTINE, TABLES, Table
 
@@ -46,7 +48,6 @@ _DEPS: dict[str, tuple[str, ...]] = {
     "events": ("candles", "atr"),
     "features": ("candles", "events"),
 }
-_ALL = {CANDLES.name, *(stage.name for stage in STAGES)}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,17 @@ class Run:
     def purpose(self) -> str:
         """What the store's lock file says of the holder."""
         return f"Dagster run {self.context.run.run_id[:8]} at {self.granularity.schema}/{self.table.name}"
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether every stage of the granularity is part of the run."""
+        stages = {dg.AssetKey([self.granularity.schema, name]) for name in _DEPS}
+        return stages <= self.context.job_def.asset_layer.selected_asset_keys
+
+    @cached_property
+    def running(self) -> Running:
+        """The run, as it is remembered; each of its steps gives the same."""
+        return self.resource.running(self.trigger, self.deadline)
 
     @property
     def trigger(self) -> str:
@@ -135,14 +147,19 @@ def _asset(
 
 
 def _candles(run: Run) -> tuple[Summary, Stored]:
-    """Fetch, holding nothing, then store what came."""
-    pipeline, granularity, now = run.pipeline, run.granularity, run.pipeline.clock()
-    with pipeline.store.reading(run.deadline, run.purpose) as session:
-        asked = candles.windows(pipeline, session, granularity, run.window, now)
-    received = candles.fetch(pipeline, granularity, asked, now, run.deadline)
+    """Say that a pass has begun; fetch, holding nothing; store what came."""
+    pipeline, granularity, watch = run.pipeline, run.granularity, Watch(run.pipeline.clock())
+    with pipeline.store.writing(run.deadline, run.purpose, brief=True) as session:
+        with session.transaction():
+            pipeline.require_provenance(session)
+            if run.is_pass:
+                records.begin(session, granularity, run.running)
+        asked = candles.windows(pipeline, session, granularity, run.window, watch.started)
+    received = candles.fetch(pipeline, granularity, asked, watch, run.deadline)
     run.deadline.check("storing what came")
     with pipeline.changing(granularity, run.deadline, run.purpose) as session:
-        run.resource.summaries[CANDLES.name] = summary = candles.store(session, granularity, received)
+        summary = candles.store(session, granularity, received)
+        run.resource.summaries.append(summary)
         return summary, _stored(run, session)
 
 
@@ -152,7 +169,7 @@ def _derived(stage: Stage) -> Work:
     def work(run: Run) -> tuple[Summary, Stored]:
         with run.pipeline.changing(run.granularity, run.deadline, run.purpose) as session:
             summary = run_stage(run.pipeline, session, run.granularity, stage, run.deadline)
-            run.resource.summaries[stage.name] = summary
+            run.resource.summaries.append(summary)
             if stage is STAGES[-1]:
                 _record(run, session)
             return summary, _stored(run, session)
@@ -162,22 +179,12 @@ def _derived(stage: Stage) -> Work:
 
 def _record(run: Run, session: Session) -> None:
     """Record the pass, if this run is one: only a run of all stages has processed its window."""
-    done = run.resource.summaries
-    if not done.keys() >= _ALL:
+    if not run.is_pass:
         run.context.log.info("not all stages were part of this run: no pass is recorded, the next tick does them all")
         return
-    status: Status = "success" if any(s.rows or s.quarantined for s in done.values()) else "no_new_data"
+    done = run.resource.summaries
     with session.transaction():
-        record_success(
-            session,
-            run.pipeline,
-            run.granularity,
-            run.window,
-            run.resource.began,
-            run.trigger,
-            status,
-            list(done.values()),
-        )
+        records.success(session, run.pipeline, run.granularity, run.running, run.window, status_of(done), done)
 
 
 def _stored(run: Run, session: Session) -> Stored:
@@ -219,8 +226,11 @@ def _told_to_dagster(run: Run) -> Iterator[None]:
         raise _failure(run, error) from error
     except SpikeError as error:
         raise _failure(run, error) from error
+    except Exception as error:
+        records.failure(run.pipeline, run.granularity, run.running, error)
+        raise
 
 
 def _failure(run: Run, error: SpikeError) -> dg.Failure:
-    record_failure(run.pipeline, run.granularity, run.resource.began, run.trigger, error)
+    records.failure(run.pipeline, run.granularity, run.running, error)
     return dg.Failure(str(error), allow_retries=False)

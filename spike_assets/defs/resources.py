@@ -16,9 +16,10 @@ from pydantic import PrivateAttr
 
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
-from spike_assets.pipeline import Pipeline
+from spike_assets.pipeline import Pipeline, records
 from spike_assets.pipeline.summary import Summary
 from spike_assets.store import open_store
+from spike_assets.store.ops import Running
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 """How many seconds Dagster's run monitoring gives a run: the backstop behind our own deadline."""
@@ -53,7 +54,8 @@ class PipelineResource(DuckDBResource):
     _began: datetime = PrivateAttr()
     _start: Deadline = PrivateAttr()
     _deadline: Deadline | None = PrivateAttr(default=None)
-    _summaries: dict[str, Summary] = PrivateAttr(default_factory=dict)
+    _running: Running | None = PrivateAttr(default=None)
+    _summaries: list[Summary] = PrivateAttr(default_factory=list)
 
     @classmethod
     def over(cls, pipeline: Pipeline) -> "PipelineResource":
@@ -76,14 +78,15 @@ class PipelineResource(DuckDBResource):
             return self.pipeline
         return replace(self.pipeline, store=open_store(self.database))
 
-    @property
-    def began(self) -> datetime:
-        """When the run began, by the pipeline's clock."""
-        return self._began
+    def running(self, trigger: str, deadline: Deadline) -> Running:
+        """Give the run as it is remembered, from when it began to its deadline; the same to every step."""
+        if self._running is None:
+            self._running = records.starting(trigger, self._began, deadline.left())
+        return self._running
 
     @property
-    def summaries(self) -> dict[str, Summary]:
-        """What each stage did in this run so far, by its name. Each stage adds its own."""
+    def summaries(self) -> list[Summary]:
+        """What the stages did in this run so far. Each stage adds its own."""
         return self._summaries
 
     def deadline(self, context: dg.AssetExecutionContext, granularity: Granularity) -> Deadline:

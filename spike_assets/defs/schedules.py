@@ -16,7 +16,8 @@ from spike_assets.defs.resources import MAX_RUNTIME_TAG, PipelineResource, max_r
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline
-from spike_assets.pipeline.passes import MOST_CANDLES, last_processed
+from spike_assets.pipeline.passes import MOST_CANDLES
+from spike_assets.pipeline.records import last_processed
 
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"

@@ -13,10 +13,11 @@ from spike_assets import market_hours
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline import candles
-from spike_assets.pipeline.context import Pipeline
-from spike_assets.pipeline.passes import Status, record_success, work_off
-from spike_assets.pipeline.summary import Summary
+from spike_assets.pipeline import candles, records
+from spike_assets.pipeline.context import Pipeline, Watch
+from spike_assets.pipeline.passes import work_off
+from spike_assets.pipeline.summary import Summary, status_of
+from spike_assets.store.ops import Running
 
 CHUNK_TIMES = 5_000
 """How many candle times one chunk has."""
@@ -77,38 +78,71 @@ def backfill(
     progress
         Called behind each chunk.
     """
-    started = pipeline.clock()
-    deadline = Deadline.after(_CHUNK_LIMIT)
-    begin = deadline.monotonic()
-    window = Window(window.start, min(window.end, market_hours.last_closed(granularity, started).end))
-    instruments = hashlib.sha256(",".join(pipeline.instruments).encode()).hexdigest()
-    with pipeline.store.reading(deadline, _purpose(granularity)) as session:
-        resumed_at = session.ops.backfilled_until(granularity, window.start, instruments)
-    if resumed_at and resumed_at >= window.end:
-        resumed_at = None  # that of a longer one, which is not to be mistaken for this
-    total = len(market_hours.candle_times(granularity, window))
-    left = Window(resumed_at or window.start, window.end)
-    done = total - len(market_hours.candle_times(granularity, left))
-    progress(Progress(done, total, left.start))
-    totals = _Totals()
-    for chunk, times in _chunks(granularity, left):
-        for summary in _load(pipeline, granularity, chunk, window.start, instruments):
-            totals.add(summary)
-        done += times
-        progress(Progress(done, total, chunk.end))
-    _finish(pipeline, granularity, window, instruments, started, totals)
+    watch = Watch(pipeline.clock())
+    running = records.starting("backfill", watch.started, _CHUNK_LIMIT)
+    window = Window(window.start, min(window.end, market_hours.last_closed(granularity, watch.started).end))
+    task = _Task(pipeline, granularity, window, running)
+    try:
+        resumed_at, totals = _run(task, progress)
+    except BaseException as error:  # Ctrl-C too: whoever looks should see that nobody is at it any more
+        records.failure(pipeline, granularity, running, error)
+        raise
     return BackfillResult(
         granularity,
         window,
         resumed_at,
         tuple(totals.by_stage.values()),
         totals.by_instrument(),
-        (deadline.monotonic() - begin) * 1000,
+        watch.milliseconds(),
     )
 
 
-def _purpose(granularity: Granularity) -> str:
-    return f"a backfill of {granularity}"
+@dataclass(frozen=True)
+class _Task:
+    """A backfill: what is to be done, and what it is called while it runs."""
+
+    pipeline: Pipeline
+    granularity: Granularity
+    window: Window
+    running: Running
+
+    @property
+    def purpose(self) -> str:
+        """What the store's lock file says of the holder."""
+        return f"a backfill of {self.granularity}"
+
+    @property
+    def instruments(self) -> str:
+        """What it is about, for whoever finds it unfinished."""
+        return hashlib.sha256(",".join(self.pipeline.instruments).encode()).hexdigest()
+
+
+def _run(task: _Task, progress: Callable[[Progress], None]) -> tuple[datetime | None, "_Totals"]:
+    """Go through the chunks that are left; tell where it went on, and what was done."""
+    resumed_at = _begin(task)
+    total = len(market_hours.candle_times(task.granularity, task.window))
+    left = Window(resumed_at or task.window.start, task.window.end)
+    done = total - len(market_hours.candle_times(task.granularity, left))
+    progress(Progress(done, total, left.start))
+    totals = _Totals()
+    for chunk, times in _chunks(task.granularity, left):
+        for summary in _load(task, chunk):
+            totals.add(summary)
+        done += times
+        progress(Progress(done, total, chunk.end))
+    _finish(task, totals)
+    return resumed_at, totals
+
+
+def _begin(task: _Task) -> datetime | None:
+    """Say that it has begun; tell where an interrupted one had stopped."""
+    with task.pipeline.store.writing(Deadline.after(_CHUNK_LIMIT), task.purpose, brief=True) as session:
+        with session.transaction():
+            task.pipeline.require_provenance(session)
+            records.begin(session, task.granularity, task.running)
+        done = session.ops.backfilled_until(task.granularity, task.window.start, task.instruments)
+    # One that is further on was longer, and is not to be mistaken for this.
+    return None if done and done >= task.window.end else done
 
 
 def _chunks(granularity: Granularity, window: Window) -> Iterator[tuple[Window, int]]:
@@ -120,37 +154,30 @@ def _chunks(granularity: Granularity, window: Window) -> Iterator[tuple[Window, 
             yield Window(start, end), len(times[i * CHUNK_TIMES : (i + 1) * CHUNK_TIMES])
 
 
-def _load(
-    pipeline: Pipeline, granularity: Granularity, chunk: Window, start: datetime, instruments: str
-) -> list[Summary]:
-    deadline = Deadline.after(_CHUNK_LIMIT)
-    now = pipeline.clock()
+def _load(task: _Task, chunk: Window) -> list[Summary]:
+    pipeline, granularity = task.pipeline, task.granularity
+    deadline, watch = Deadline.after(_CHUNK_LIMIT), Watch(pipeline.clock())
     # Those that the source did not know lately as well: whoever loads history may have brought them.
     asked = dict.fromkeys(pipeline.instruments, chunk)
-    received = candles.fetch(pipeline, granularity, asked, now, deadline)
-    with pipeline.changing(granularity, deadline, _purpose(granularity)) as session:
+    received = candles.fetch(pipeline, granularity, asked, watch, deadline)
+    with pipeline.changing(granularity, deadline, task.purpose) as session:
         summaries = work_off(pipeline, session, granularity, received, deadline)
         with session.transaction():
-            session.ops.write_backfilled(granularity, start, instruments, chunk.end)
+            session.ops.write_backfilled(granularity, task.window.start, task.instruments, chunk.end)
+            records.still_running(session, granularity, task.running, watch.now() + _CHUNK_LIMIT)
     return summaries
 
 
-def _finish(
-    pipeline: Pipeline,
-    granularity: Granularity,
-    window: Window,
-    instruments: str,
-    started: datetime,
-    totals: "_Totals",
-) -> None:
+def _finish(task: _Task, totals: "_Totals") -> None:
     summaries = list(totals.by_stage.values())
-    status: Status = "success" if any(s.rows or s.quarantined for s in summaries) else "no_new_data"
     with (
-        pipeline.changing(granularity, Deadline.after(_CHUNK_LIMIT), _purpose(granularity)) as session,
+        task.pipeline.changing(task.granularity, Deadline.after(_CHUNK_LIMIT), task.purpose) as session,
         session.transaction(),
     ):
-        record_success(session, pipeline, granularity, window, started, "backfill", status, summaries)
-        session.ops.finish_backfill(granularity, window.start, instruments)
+        records.success(
+            session, task.pipeline, task.granularity, task.running, task.window, status_of(summaries), summaries
+        )
+        session.ops.finish_backfill(task.granularity, task.window.start, task.instruments)
 
 
 class _Totals:

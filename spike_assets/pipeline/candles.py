@@ -14,7 +14,7 @@ from spike_assets.core.quality import validate
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.context import Pipeline, Watch
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.pipeline.summary import Summary
 from spike_assets.sources.base import Fetched, no_candles
@@ -26,12 +26,17 @@ ASK_AGAIN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Received:
-    """What a source gave, and when."""
+    """What a source gave: asked at `now`, by which candles had to have closed; come at `fetched_at`."""
 
     asked: Mapping[str, Window]
     fetched: Fetched
+    now: datetime
     fetched_at: datetime
-    unavailable: tuple[str, ...]
+
+    @property
+    def unavailable(self) -> tuple[str, ...]:
+        """Instruments that the source does not know."""
+        return tuple(sorted(self.fetched.unavailable))
 
 
 def willing(pipeline: Pipeline, session: Session, granularity: Granularity, now: datetime) -> list[str]:
@@ -66,24 +71,26 @@ def _start(pipeline: Pipeline, granularity: Granularity, window: Window, newest:
 
 
 def fetch(
-    pipeline: Pipeline, granularity: Granularity, asked: Mapping[str, Window], now: datetime, deadline: Deadline
+    pipeline: Pipeline, granularity: Granularity, asked: Mapping[str, Window], watch: Watch, deadline: Deadline
 ) -> Received:
     """Ask the source."""
     fetched = Fetched(no_candles())
     if asked:
-        fetched = pipeline.source.fetch(granularity, asked, now=now, deadline=deadline)
-    return Received(asked, fetched, now, tuple(sorted(fetched.unavailable)))
+        fetched = pipeline.source.fetch(granularity, asked, now=watch.started, deadline=deadline)
+    return Received(asked, fetched, watch.started, watch.now())
 
 
 def store(session: Session, granularity: Granularity, received: Received) -> Summary:
     """Store what came, in one transaction, and mark the changed range for every stage downstream."""
     summary = Summary("candles", unavailable=received.unavailable)
     with summary.timing(), session.transaction():
-        told_apart = validate(received.fetched.candles, granularity, received.fetched_at)
+        told_apart = validate(received.fetched.candles, granularity, received.now)
         changes = session.data.write_candles(granularity, told_apart.candles, received.fetched_at)
         session.pending.mark(granularity, [stage.name for stage in STAGES], changes.ranges())
         rejected = session.data.write_quarantine(granularity, told_apart.rejected, received.fetched_at)
         _note_unavailable(session, granularity, received)
+        if received.fetched.pip_locations:
+            session.ops.write_pips(received.fetched.pip_locations)
         summary.take(changes)
         summary.quarantined = rejected.added
         summary.missing = _missing(granularity, received, told_apart.candles)
@@ -93,7 +100,7 @@ def store(session: Session, granularity: Granularity, received: Received) -> Sum
 def _note_unavailable(session: Session, granularity: Granularity, received: Received) -> None:
     resting = set(session.ops.unavailable(granularity)["instrument"])
     for instrument, reason in received.fetched.unavailable.items():
-        session.ops.write_unavailable(granularity, instrument, reason, received.fetched_at)
+        session.ops.write_unavailable(granularity, instrument, reason, received.now)
     for instrument in sorted(resting & set(received.asked) - set(received.fetched.unavailable)):
         session.ops.write_available(granularity, instrument)
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
@@ -21,6 +21,22 @@ from spike_assets.store.store import Session, Store
 def utc_now() -> datetime:
     """Give the time of day. The only clock; everything else is handed one."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A time of day that goes on from when a pass started, whatever becomes of the machine's clock meanwhile."""
+
+    started: datetime
+    _since: float = field(default_factory=time.monotonic, init=False, repr=False)
+
+    def now(self) -> datetime:
+        """Give the time of day, UTC."""
+        return self.started + timedelta(milliseconds=self.milliseconds())
+
+    def milliseconds(self) -> float:
+        """Give how long it has been."""
+        return (time.monotonic() - self._since) * 1000
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,23 @@
-"""A pass: one run of the pipeline over one granularity, and what the platform remembers of it."""
+"""A pass: one run of the pipeline over one granularity. What is remembered of it is the business of `records`."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
 
 from spike_assets import market_hours
 from spike_assets.deadline import Deadline
-from spike_assets.errors import SpikeError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline import candles
-from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline import candles, records
+from spike_assets.pipeline.context import Pipeline, Watch
 from spike_assets.pipeline.settle import Stage, settle
 from spike_assets.pipeline.stages import STAGES, recompute
-from spike_assets.pipeline.summary import Summary
-from spike_assets.store.ops import Pass, State
+from spike_assets.pipeline.summary import Status, Summary, status_of
+from spike_assets.store.ops import Running
 from spike_assets.store.store import Session
-from spike_assets.store.tables import EVENTS
-
-Status = Literal["success", "no_new_data", "failed"]
 
 MOST_CANDLES = 500
 """How many candle times one pass works through; after downtime the oldest first, the rest with the next passes."""
-
-_RECORD_FAILURE = timedelta(seconds=2)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,36 +82,40 @@ def process(
     """
     now = now or pipeline.clock()
     deadline = deadline or Deadline.after(granularity.timeout)
-    start = deadline.monotonic()
+    watch = Watch(now)
+    running = records.starting(trigger, now, deadline.left())
     try:
-        result = _process(pipeline, granularity, now, trigger, deadline)
-    except SpikeError as error:
-        record_failure(pipeline, granularity, now, trigger, error)
+        result = _process(pipeline, granularity, watch, running, deadline)
+    except Exception as error:
+        records.failure(pipeline, granularity, running, error)
         raise
-    return replace(result, duration_ms=(deadline.monotonic() - start) * 1000)
+    return replace(result, duration_ms=watch.milliseconds())
 
 
 def _process(
-    pipeline: Pipeline, granularity: Granularity, now: datetime, trigger: str, deadline: Deadline
+    pipeline: Pipeline, granularity: Granularity, watch: Watch, running: Running, deadline: Deadline
 ) -> PassResult:
     purpose = f"a pass over {granularity}"
-    with pipeline.store.reading(deadline, purpose) as session:
-        window, behind = next_window(session, granularity, now)
-        asked = candles.windows(pipeline, session, granularity, window, now)
-    received = candles.fetch(pipeline, granularity, asked, now, deadline)
+    with pipeline.store.writing(deadline, purpose, brief=True) as session:
+        with session.transaction():
+            pipeline.require_provenance(session)
+            records.begin(session, granularity, running)
+        window, behind = next_window(session, granularity, watch.started)
+        asked = candles.windows(pipeline, session, granularity, window, watch.started)
+    received = candles.fetch(pipeline, granularity, asked, watch, deadline)
     deadline.check("storing what came")
     with pipeline.changing(granularity, deadline, purpose) as session:
         summaries = work_off(pipeline, session, granularity, received, deadline)
-        status: Status = "success" if any(s.rows or s.quarantined for s in summaries) else "no_new_data"
+        status = status_of(summaries)
         with session.transaction():
-            record_success(session, pipeline, granularity, window, now, trigger, status, summaries)
+            records.success(session, pipeline, granularity, running, window, status, summaries)
     return PassResult(granularity, status, window, tuple(summaries), 0.0, behind)
 
 
 def next_window(session: Session, granularity: Granularity, now: datetime) -> tuple[Window, int]:
     """Give the window that a pass at `now` is about, and how many candle times are left behind it."""
     newest = market_hours.last_closed(granularity, now)
-    done = last_processed(session, granularity)
+    done = records.last_processed(session, granularity)
     if done is None:
         return newest, 0
     times = market_hours.candle_times(granularity, Window(done, newest.end))
@@ -129,15 +123,6 @@ def next_window(session: Session, granularity: Granularity, now: datetime) -> tu
         return Window(min(done, newest.end), newest.end), 0
     last = times[MOST_CANDLES - 1].to_pydatetime()
     return Window(done, market_hours.close_of(granularity, last)), len(times) - MOST_CANDLES
-
-
-def last_processed(session: Session, granularity: Granularity) -> datetime | None:
-    """Give the end of the last successful pass's window; where that was lost, the close of the newest candle."""
-    state = session.ops.state(granularity)
-    if state and state.last_processed:
-        return state.last_processed
-    newest = session.data.last_time(granularity)
-    return None if newest is None else market_hours.close_of(granularity, newest)
 
 
 def work_off(
@@ -162,78 +147,3 @@ def run_stage(
 ) -> Summary:
     """Run one derived stage over what is pending for it."""
     return settle(session, granularity, stage, recompute(stage, pipeline.atr_period), deadline)
-
-
-def record_success(
-    session: Session,
-    pipeline: Pipeline,
-    granularity: Granularity,
-    window: Window,
-    now: datetime,
-    trigger: str,
-    status: Status,
-    summaries: list[Summary],
-) -> None:
-    """Remember a pass that went well, and move `last_processed` on where its window adjoins what was processed."""
-    done = last_processed(session, granularity)
-    session.ops.write_state(
-        granularity,
-        State(
-            last_processed=_moved_on(pipeline, granularity, done, window),
-            last_run=now,
-            last_success=now,
-            consecutive_failures=0,
-            total_events_detected=session.data.count(granularity, EVENTS),
-        ),
-    )
-    by_stage = {summary.stage: summary for summary in summaries}
-    session.ops.record(
-        Pass(
-            granularity=granularity.name,
-            trigger=trigger,
-            window_start=window.start,
-            window_end=window.end,
-            started_at=now,
-            ended_at=max(now, pipeline.clock()),
-            status=status,
-            candles=by_stage["candles"].rows if "candles" in by_stage else 0,
-            events=by_stage["events"].added if "events" in by_stage else 0,
-            quarantined=by_stage["candles"].quarantined if "candles" in by_stage else 0,
-            stages={summary.stage: round(summary.milliseconds, 3) for summary in summaries},
-        )
-    )
-
-
-def _moved_on(pipeline: Pipeline, granularity: Granularity, done: datetime | None, window: Window) -> datetime:
-    """Give the new `last_processed`: between the old one and the window no candle may lie that has a partition."""
-    if done is None:
-        return window.end
-    gap = market_hours.candle_times(granularity, Window(max(done, pipeline.history_start), window.start))
-    return max(done, window.end) if gap.empty else done
-
-
-def record_failure(
-    pipeline: Pipeline, granularity: Granularity, now: datetime, trigger: str, error: SpikeError
-) -> None:
-    """Remember a pass that failed, if the store can be had; the failure itself is told by whoever called."""
-    deadline = Deadline.after(_RECORD_FAILURE)
-    try:
-        with pipeline.store.writing(deadline, "noting a failure") as session, session.transaction():
-            if pipeline.refused(session):
-                return  # somebody else's store: it is well, the settings are not
-            before = session.ops.state(granularity)
-            session.ops.write_state(
-                granularity,
-                State(
-                    last_processed=before.last_processed if before else None,
-                    last_run=now,
-                    last_success=before.last_success if before else None,
-                    consecutive_failures=(before.consecutive_failures if before else 0) + 1,
-                    total_events_detected=before.total_events_detected if before else 0,
-                ),
-            )
-            session.ops.record(
-                Pass(granularity.name, trigger, None, None, now, max(now, pipeline.clock()), "failed", error=str(error))
-            )
-    except SpikeError as unrecorded:
-        _log.warning("the failure of a pass over %s could not be noted: %s", granularity, unrecorded)

@@ -15,7 +15,8 @@ from spike_assets.deadline import Deadline
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline.context import Pipeline
-from spike_assets.pipeline.passes import last_processed
+from spike_assets.pipeline.records import crashed, last_processed
+from spike_assets.store.ops import State
 from spike_assets.store.store import Session
 from spike_assets.store.tables import EVENTS, QUARANTINE
 
@@ -33,6 +34,10 @@ class GranularityStatus:
     ----------
     last_run, last_success
         When a pass ended last, and when one ended well.
+    running_since
+        When the pass under way began; None when there is none, or it crashed.
+    crashed
+        When the pass began that crashed, if the last one did.
     last_processed
         Up to when candles have been worked through.
     next_close, next_run
@@ -60,6 +65,8 @@ class GranularityStatus:
     granularity: Granularity
     last_run: datetime | None
     last_success: datetime | None
+    running_since: datetime | None
+    crashed: datetime | None
     last_processed: datetime | None
     next_close: datetime
     next_run: datetime
@@ -84,6 +91,8 @@ class GranularityStatus:
     def reasons(self) -> list[str]:
         """Say what is wrong with what has run, one short sentence each."""
         found = []
+        if self.crashed is not None:
+            found.append(f"{self.granularity} crashed (the pass of {self.crashed:%Y-%m-%d %H:%M} UTC never came back)")
         if self.consecutive_failures:
             times = "once" if self.consecutive_failures == 1 else f"{self.consecutive_failures} times in a row"
             found.append(f"{self.granularity} failed {times} ({self.last_error})")
@@ -175,24 +184,27 @@ def status(pipeline: Pipeline, *, now: datetime | None = None, deadline: Deadlin
 
 
 def _of(session: Session, granularity: Granularity, instruments: Sequence[str], now: datetime) -> GranularityStatus:
-    state = session.ops.state(granularity)
-    failures = state.consecutive_failures if state else 0
+    state = session.ops.state(granularity) or State()
+    running = state.running
+    gone = running is not None and crashed(running, now)
     done = last_processed(session, granularity)
     waiting = _waiting(granularity, done, now)
     next_close = market_hours.next_close(granularity, now)
     unavailable = _unavailable(session, granularity, instruments)
     return GranularityStatus(
         granularity=granularity,
-        last_run=state.last_run if state else None,
-        last_success=state.last_success if state else None,
+        last_run=state.last_run,
+        last_success=state.last_success,
+        running_since=running.since if running and not gone else None,
+        crashed=running.since if running and gone else None,
         last_processed=done,
         next_close=next_close,
         next_run=market_hours.next_tick(granularity, now if done is None or len(waiting) else next_close),
         newest_candle=session.data.last_time(granularity),
         behind=len(waiting),
         overdue_since=_overdue_since(granularity, waiting, now),
-        consecutive_failures=failures,
-        last_error=session.ops.last_error(granularity) if failures else None,
+        consecutive_failures=state.consecutive_failures,
+        last_error=session.ops.last_error(granularity) if state.consecutive_failures else None,
         late=_late(session, granularity, [i for i in instruments if i not in unavailable], done),
         unavailable=unavailable,
         pending=session.pending.count(granularity),
@@ -240,6 +252,8 @@ def _as_json(one: GranularityStatus) -> dict[str, object]:
         "outcome": one.outcome,
         "last_run": _text(one.last_run),
         "last_success": _text(one.last_success),
+        "running_since": _text(one.running_since),
+        "crashed": _text(one.crashed),
         "last_processed": _text(one.last_processed),
         "next_close": _text(one.next_close),
         "next_run": _text(one.next_run),

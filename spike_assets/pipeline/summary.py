@@ -1,14 +1,18 @@
 """What a stage tells of its work."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 import pandas as pd
 
 from spike_assets.store.data import Changes
+
+Status = Literal["success", "no_new_data", "failed"]
+"""How a pass ended."""
 
 
 @dataclass
@@ -73,3 +77,8 @@ class Summary:
         start = time.perf_counter()
         yield
         self.milliseconds += (time.perf_counter() - start) * 1000
+
+
+def status_of(summaries: Iterable[Summary]) -> Status:
+    """Say how a pass went that did not fail: with no new data, when it stored nothing and had nothing pending."""
+    return "success" if any(summary.rows or summary.quarantined for summary in summaries) else "no_new_data"

@@ -48,8 +48,13 @@ class Engine(Protocol):
         """Whether there is anything to read yet."""
         ...
 
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> AbstractContextManager[Connection]:
-        """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time."""
+    def connect(
+        self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False
+    ) -> AbstractContextManager[Connection]:
+        """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time.
+
+        A `brief` one writes a few bytes and leaves tidying up to the next.
+        """
         ...
 
     def granularity_lock(

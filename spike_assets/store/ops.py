@@ -1,15 +1,17 @@
 """What the platform knows of its own running: state, passes, unavailable instruments, backfills, provenance."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import pandas as pd
 
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
-from spike_assets.store.ops_tables import BACKFILLS, PASSES, PROVENANCE, STATE, UNAVAILABLE
+from spike_assets.store.ops_tables import BACKFILLS, PASSES, PIPS, PROVENANCE, STATE, UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,37 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A pass that has begun, and has not told of its end.
+
+    Attributes
+    ----------
+    since, until
+        When it began, and when it has to have ended; UTC.
+    process
+        `host/pid` of its process.
+    """
+
+    trigger: str
+    since: datetime
+    until: datetime
+    process: str
+    pass_id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True)
 class State:
     """Where a granularity stands; times are UTC.
 
-    `last_processed` is the end of the last successful pass's window.
+    `last_processed` is the end of the last successful pass's window; `running` the pass under way that began last.
     """
 
-    last_processed: datetime | None
-    last_run: datetime | None
-    last_success: datetime | None
-    consecutive_failures: int
-    total_events_detected: int
+    last_processed: datetime | None = None
+    last_run: datetime | None = None
+    last_success: datetime | None = None
+    consecutive_failures: int = 0
+    total_events_detected: int = 0
+    running: Running | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +86,7 @@ class Ops:
     def state(self, granularity: Granularity) -> State | None:
         """Give where a granularity stands; None when nothing was recorded, or it was lost."""
         rows = self._connection.frame(
-            "SELECT last_processed, last_run, last_success, consecutive_failures, total_events_detected"
-            " FROM ops.processing_state WHERE granularity = ?",
+            f"SELECT {', '.join(STATE.names[1:])} FROM ops.processing_state WHERE granularity = ?",  # noqa: S608
             STATE.columns[1:],
             [granularity.name],
         )
@@ -78,18 +99,20 @@ class Ops:
             _moment(row["last_success"]),
             int(row["consecutive_failures"]),
             int(row["total_events_detected"]),
+            _running(row),
         )
 
     def write_state(self, granularity: Granularity, state: State) -> None:
         """Record where a granularity stands."""
+        running = state.running
+        who = (str(running.pass_id), *list(asdict(running).values())[:4]) if running else (None,) * 5
+        values = [*list(asdict(state).values())[:5], *who]
+        names = STATE.names[1:]
         self._connection.execute(
-            "INSERT INTO ops.processing_state AS t (granularity, last_processed, last_run, last_success,"
-            " consecutive_failures, total_events_detected) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (granularity) DO UPDATE SET last_processed = EXCLUDED.last_processed,"
-            " last_run = EXCLUDED.last_run, last_success = EXCLUDED.last_success,"
-            " consecutive_failures = EXCLUDED.consecutive_failures,"
-            " total_events_detected = EXCLUDED.total_events_detected",
-            [granularity.name, *asdict(state).values()],
+            f"INSERT INTO ops.processing_state AS t (granularity, {', '.join(names)})"  # noqa: S608
+            f" VALUES (?{', ?' * len(names)})"
+            f" ON CONFLICT (granularity) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in names)}",
+            [granularity.name, *values],
         )
 
     def forget(self, granularity: Granularity) -> None:
@@ -106,9 +129,9 @@ class Ops:
         )
 
     def last_error(self, granularity: Granularity) -> str | None:
-        """Give what the newest failed pass said; None when none has failed."""
+        """Give what was said of the newest pass that did not end well; None when all did."""
         rows = self._connection.frame(
-            "SELECT error FROM ops.passes WHERE granularity = ? AND status = 'failed' ORDER BY ended_at DESC LIMIT 1",
+            "SELECT error FROM ops.passes WHERE granularity = ? AND error IS NOT NULL ORDER BY ended_at DESC LIMIT 1",
             PASSES.columns[-1:],
             [granularity.name],
         )
@@ -157,6 +180,22 @@ class Ops:
             "DELETE FROM ops.instruments WHERE granularity = ? AND instrument = ?", [granularity.name, instrument]
         )
 
+    def pips(self) -> dict[str, int]:
+        """Give the power of ten of a pip, of each instrument of which the broker's list has said it."""
+        rows = self._connection.frame("SELECT instrument, pip_location FROM ops.pips", PIPS.columns)
+        return {str(i): int(location) for i, location in zip(rows["instrument"], rows["pip_location"], strict=True)}
+
+    def write_pips(self, locations: Mapping[str, int]) -> None:
+        """Record what the broker's list says of pips; what is known already is not touched."""
+        known = self.pips()
+        for instrument, location in locations.items():
+            if known.get(instrument) != location:
+                self._connection.execute(
+                    "INSERT INTO ops.pips AS t (instrument, pip_location) VALUES (?, ?)"
+                    " ON CONFLICT (instrument) DO UPDATE SET pip_location = EXCLUDED.pip_location",
+                    [instrument, location],
+                )
+
     def backfilled_until(self, granularity: Granularity, start: datetime, instruments: str) -> datetime | None:
         """Give how far an unfinished backfill from `start` has come."""
         rows = self._connection.frame(
@@ -180,6 +219,15 @@ class Ops:
             "DELETE FROM ops.backfills WHERE granularity = ? AND from_time = ? AND instruments = ?",
             [granularity.name, start, instruments],
         )
+
+
+def _running(row: "pd.Series[Any]") -> Running | None:
+    since, until = _moment(row["running_since"]), _moment(row["running_until"])
+    if since is None or until is None:
+        return None
+    return Running(
+        str(row["running_trigger"]), since, until, str(row["running_process"]), UUID(str(row["running_pass"]))
+    )
 
 
 def _moment(value: pd.Timestamp) -> datetime | None:

@@ -4,6 +4,8 @@ from spike_assets.store.tables import Column, Table
 
 _GRANULARITY = Column("granularity", "text", "`H1`, `H4`, `D` or `W`")
 _NEVER = "before the first"
+_IDLE = "when none is under way"
+_UNKNOWN = "when it failed or crashed"
 
 PROVENANCE = Table(
     "provenance",
@@ -24,10 +26,15 @@ STATE = Table(
     (
         _GRANULARITY,
         Column("last_processed", "time", "end of the last successful pass's window", null=_NEVER),
-        Column("last_run", "time", "when the last pass began", null=_NEVER),
+        Column("last_run", "time", "when the last pass that has ended began", null=_NEVER),
         Column("last_success", "time", "when the last successful pass began", null=_NEVER),
         Column("consecutive_failures", "int", "failed passes since the last successful one"),
         Column("total_events_detected", "int", "rows of `events`"),
+        Column("running_pass", "text", "id of the pass under way that began last", null=_IDLE),
+        Column("running_trigger", "text", "what started it", null=_IDLE),
+        Column("running_since", "time", "when it began", null=_IDLE),
+        Column("running_until", "time", "when it has ended, or crashed", null=_IDLE),
+        Column("running_process", "text", "`host/pid` of its process", null=_IDLE),
     ),
     key=("granularity",),
 )
@@ -38,17 +45,17 @@ PASSES = Table(
     (
         Column("pass_id", "uuid", "random"),
         _GRANULARITY,
-        Column("trigger", "text", "`schedule`, `backfill`, `ui`, `cli` or `function`"),
-        Column("window_start", "time", "the candles it was about: from", null="when it failed"),
-        Column("window_end", "time", "the candles it was about: before", null="when it failed"),
+        Column("trigger", "text", "`schedule`, `backfill`, `reconcile`, `ui`, `cli` or `function`"),
+        Column("window_start", "time", "the candles it was about: from", null=_UNKNOWN),
+        Column("window_end", "time", "the candles it was about: before", null=_UNKNOWN),
         Column("started_at", "time", "when it began"),
-        Column("ended_at", "time", "when it ended"),
-        Column("status", "text", "`success`, `no_new_data` or `failed`"),
+        Column("ended_at", "time", "when it ended; of a crashed one, when that was noticed"),
+        Column("status", "text", "`success`, `no_new_data`, `failed` or `crashed`"),
         Column("candles", "int", "candles stored or corrected"),
         Column("events", "int", "events found"),
         Column("quarantined", "int", "candles put into quarantine"),
         Column("stages", "text", "JSON: milliseconds of each stage"),
-        Column("error", "text", "why it failed, one line", null="when it did not"),
+        Column("error", "text", "why it did not end well, one line", null="when it did"),
     ),
     key=("pass_id",),
 )
@@ -80,6 +87,16 @@ UNAVAILABLE = Table(
     key=("granularity", "instrument"),
 )
 
+PIPS = Table(
+    "pips",
+    "What a pip is, where the broker's own instrument list says it.",
+    (
+        Column("instrument", "text", "currency pair"),
+        Column("pip_location", "int", "power of ten of one pip"),
+    ),
+    key=("instrument",),
+)
+
 BACKFILLS = Table(
     "backfills",
     "How far an unfinished backfill has come.",
@@ -93,6 +110,6 @@ BACKFILLS = Table(
 )
 
 OPS_TABLES: dict[str, Table] = {
-    table.name: table for table in (STATE, PASSES, PENDING, UNAVAILABLE, PROVENANCE, BACKFILLS)
+    table.name: table for table in (STATE, PASSES, PENDING, UNAVAILABLE, PIPS, PROVENANCE, BACKFILLS)
 }
 """The tables of the schema `ops`."""

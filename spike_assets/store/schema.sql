@@ -189,3 +189,16 @@ LEFT JOIN newest ON newest.instrument = ranked.instrument
 LEFT JOIN {schema}.events AS event ON event.instrument = newest.instrument AND event.time = newest.time
 LEFT JOIN {schema}.events AS counted ON counted.instrument = ranked.instrument AND counted.time = ranked.time
 GROUP BY ranked.instrument;
+
+-- migration 2: a pass is known from its start on, and pips as a broker tells them
+ALTER TABLE ops.processing_state ADD COLUMN running_pass VARCHAR;
+ALTER TABLE ops.processing_state ADD COLUMN running_trigger VARCHAR;
+ALTER TABLE ops.processing_state ADD COLUMN running_since TIMESTAMPTZ;
+ALTER TABLE ops.processing_state ADD COLUMN running_until TIMESTAMPTZ;
+ALTER TABLE ops.processing_state ADD COLUMN running_process VARCHAR;
+
+-- Where the broker's own instrument list says what a pip is.
+CREATE TABLE ops.pips (
+    instrument   VARCHAR NOT NULL PRIMARY KEY,
+    pip_location BIGINT NOT NULL
+);

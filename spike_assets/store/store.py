@@ -57,9 +57,9 @@ class Store:
             yield Session(connection)
 
     @contextmanager
-    def writing(self, deadline: Deadline, purpose: str) -> Iterator[Session]:
-        """Open the store to write; nobody else has it open meanwhile."""
-        with self._engine.connect(deadline, purpose, write=True) as connection:
+    def writing(self, deadline: Deadline, purpose: str, *, brief: bool = False) -> Iterator[Session]:
+        """Open the store to write; nobody else has it open meanwhile. A `brief` writer changes a row or two."""
+        with self._engine.connect(deadline, purpose, write=True, brief=brief) as connection:
             if not self._current:
                 migrations.migrate(self._engine, connection)
                 self._current = True

@@ -41,7 +41,7 @@ def stored() -> dict[str, pd.DataFrame]:
 def filled(frame: pd.DataFrame, fetched_at: datetime, granularity: Granularity = H1, **settings: Any) -> Pipeline:
     """Give a pipeline in whose store these candles lie."""
     pipeline = memory_pipeline(**settings)
-    received = candles.Received({}, Fetched(frame), fetched_at, ())
+    received = candles.Received({}, Fetched(frame), fetched_at, fetched_at)
     with pipeline.store.writing(FOREVER, "a test") as session:
         candles.store(session, granularity, received)
     return pipeline

@@ -13,10 +13,9 @@ from spike_assets import market_hours
 from spike_assets.errors import SourceError
 from spike_assets.granularity import H1, D
 from spike_assets.market_hours import Window, candle_times
-from spike_assets.pipeline import Pipeline, process
+from spike_assets.pipeline import Pipeline, process, records
 from spike_assets.pipeline import backfill as module
 from spike_assets.pipeline.backfill import Progress, backfill
-from spike_assets.pipeline.passes import last_processed, record_success
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store.store import Store
 from spike_assets.store.tables import Column
@@ -239,5 +238,6 @@ def test_history_before_the_partitions_does_not_hold_the_passes_up() -> None:
     backfill(pipeline, H1, Window(datetime(2024, 12, 2, tzinfo=UTC), datetime(2024, 12, 6, tzinfo=UTC)))
     window = Window(start, start + timedelta(hours=2))
     with pipeline.changing(H1, FOREVER, "a test") as session, session.transaction():
-        record_success(session, pipeline, H1, window, window.end, "schedule", "no_new_data", [])
-        assert last_processed(session, H1) == window.end
+        running = records.starting("schedule", window.end, timedelta(seconds=30))
+        records.success(session, pipeline, H1, running, window, "no_new_data", [])
+        assert records.last_processed(session, H1) == window.end

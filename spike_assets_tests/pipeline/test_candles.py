@@ -12,6 +12,7 @@ from spike_assets.errors import DeadlineError
 from spike_assets.granularity import GRANULARITIES, H1, D, Granularity
 from spike_assets.market_hours import Window, candle_times, close_of
 from spike_assets.pipeline import candles
+from spike_assets.pipeline.context import Watch
 from spike_assets.store.pending import Mark
 from spike_assets.store.tables import CANDLES, QUARANTINE
 from spike_assets_tests.pipeline.markets import (
@@ -268,7 +269,7 @@ def test_what_changed_is_marked_for_every_stage_in_the_same_commit() -> None:
     source = market()
     pipeline = memory(source)
     with pipeline.changing(H1, FOREVER, "a test") as session:
-        received = candles.fetch(pipeline, H1, {"EUR_USD": Window(hour(18), hour(21))}, NOW, FOREVER)
+        received = candles.fetch(pipeline, H1, {"EUR_USD": Window(hour(18), hour(21))}, Watch(NOW), FOREVER)
         summary = candles.store(session, H1, received)
         for stage in ("atr", "events", "features"):
             assert session.pending.of(H1, stage) == [Mark("EUR_USD", hour(18), hour(20))]
@@ -278,11 +279,11 @@ def test_what_changed_is_marked_for_every_stage_in_the_same_commit() -> None:
 def test_a_source_without_time_is_told_so() -> None:
     pipeline = memory(market())
     with pytest.raises(DeadlineError, match="out of time before asking"):
-        candles.fetch(pipeline, H1, {"EUR_USD": ONE_HOUR}, NOW, Deadline.after(timedelta(0)))
+        candles.fetch(pipeline, H1, {"EUR_USD": ONE_HOUR}, Watch(NOW), Deadline.after(timedelta(0)))
 
 
 def test_nothing_to_ask_for_asks_nobody() -> None:
     source = market()
-    received = candles.fetch(memory(source), H1, {}, NOW, Deadline.after(timedelta(0)))
+    received = candles.fetch(memory(source), H1, {}, Watch(NOW), Deadline.after(timedelta(0)))
     assert source.asked == []
     assert received.fetched.candles.empty

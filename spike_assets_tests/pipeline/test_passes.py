@@ -13,8 +13,9 @@ from spike_assets.deadline import Deadline
 from spike_assets.errors import DeadlineError, SourceError, StoreLockedError, TransientError
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.market_hours import Window, candle_times, close_of
-from spike_assets.pipeline import PassResult, Pipeline, process
-from spike_assets.pipeline.passes import MOST_CANDLES, last_processed
+from spike_assets.pipeline import PassResult, Pipeline, process, records
+from spike_assets.pipeline.passes import MOST_CANDLES
+from spike_assets.pipeline.records import last_processed
 from spike_assets.sources.base import Fetched
 from spike_assets.store.ops import State
 from spike_assets.store.ops_tables import PASSES
@@ -188,11 +189,10 @@ def test_a_clock_that_goes_back_does_no_harm() -> None:
 
 def finish(pipeline: Pipeline, window: Window, now: datetime) -> None:
     """Record a window as done, as a run of some partitions does."""
-    from spike_assets.pipeline.passes import record_success
-
     summaries = run_window(pipeline, H1, window, now)
     with pipeline.changing(H1, FOREVER, "a test") as session, session.transaction():
-        record_success(session, pipeline, H1, window, now, "ui", "success", summaries)
+        running = records.starting("ui", now, SOON)
+        records.success(session, pipeline, H1, running, window, "success", summaries)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_a_failure_of_the_very_first_pass_is_recorded() -> None:
 def test_a_failure_that_cannot_be_recorded_is_still_told(
     tmp_path: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spike_assets.pipeline.passes._RECORD_FAILURE", timedelta(0))
+    monkeypatch.setattr("spike_assets.pipeline.records._RECORD_FAILURE", timedelta(0))
     pipeline = make_pipeline(market(), tmp_path / "spike.duckdb", NAMES)
     pass_at(pipeline, 20)
     with (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles
+from spike_assets.pipeline.context import Watch
 from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.settle import Stage
 from spike_assets.pipeline.stages import ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, STAGES
@@ -38,7 +39,7 @@ EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 def store_window(pipeline: Pipeline, session: Session, granularity: Granularity, window: Window, now: datetime) -> None:
     """Fetch and store candles, and nothing more."""
-    received = candles.fetch(pipeline, granularity, dict.fromkeys(pipeline.instruments, window), now, FOREVER)
+    received = candles.fetch(pipeline, granularity, dict.fromkeys(pipeline.instruments, window), Watch(now), FOREVER)
     candles.store(session, granularity, received)
 
 
@@ -359,7 +360,7 @@ def test_features_are_recomputed_as_far_as_they_see(every: int, what: str) -> No
         for stage in STAGES:
             run(pipeline, session, stage)
         source.candles = fine
-        store_window(pipeline, session, H1, Window(time, time + tick), LATEST + tick)
+        store_window(pipeline, session, H1, Window(time, time + tick), LATEST + timedelta(minutes=1))
         # Stretches so short that a stage which stops too early does so before it has seen everything.
         with small_steps(60, 120):
             done = [run(pipeline, session, stage) for stage in STAGES]

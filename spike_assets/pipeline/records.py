@@ -1,0 +1,212 @@
+"""What the platform remembers of each pass, from its start to its end: who is at it, how it went, who never came back.
+
+A pass says in the store that it has begun, before it asks anybody for anything. Whatever else becomes of it, its
+record is closed: by itself, or by the next one, which finds that its process is gone or its time is up.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from spike_assets import market_hours
+from spike_assets.deadline import Deadline
+from spike_assets.errors import SpikeError
+from spike_assets.granularity import Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.summary import Status, Summary
+from spike_assets.store.ops import Pass, Running, State
+from spike_assets.store.store import Session
+from spike_assets.store.tables import EVENTS
+
+BESIDE = frozenset({"backfill", "reconcile"})
+"""Triggers of passes that run beside the live ones: how they go says nothing of whether the newest candles come."""
+
+_RECORD_FAILURE = timedelta(seconds=2)
+
+_log = logging.getLogger(__name__)
+
+
+def starting(trigger: str, now: datetime, limit: timedelta) -> Running:
+    """Give the pass that begins here and now, in this process, and has to have ended within `limit`."""
+    return Running(trigger, now, now + limit, f"{socket.gethostname()}/{os.getpid()}")
+
+
+def crashed(running: Running, now: datetime) -> bool:
+    """Tell whether a pass that has not told of its end never will: its process is gone, or its time is up."""
+    host, _, pid = running.process.rpartition("/")
+    return now > running.until or (host == socket.gethostname() and not _alive(int(pid)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def begin(session: Session, granularity: Granularity, running: Running) -> None:
+    """Say that a pass has begun, and close the record of one that crashed."""
+    before = _state(session, granularity)
+    failures = before.consecutive_failures
+    if before.running and crashed(before.running, running.since):
+        _record_crash(session, granularity, before.running, running.since)
+        failures += before.running.trigger not in BESIDE
+    session.ops.write_state(granularity, replace(before, running=running, consecutive_failures=failures))
+
+
+def still_running(session: Session, granularity: Granularity, running: Running, until: datetime) -> None:
+    """Say that a long pass is still at it, unless a live one that is under way has its place."""
+    state = _state(session, granularity)
+    if _others(state, running) is None:
+        session.ops.write_state(granularity, replace(state, running=replace(running, until=until)))
+
+
+def _record_crash(session: Session, granularity: Granularity, gone: Running, noticed: datetime) -> None:
+    error = f"the pass of {gone.since:%Y-%m-%d %H:%M:%S} UTC ({gone.process}) never came back; the next one goes on"
+    _log.warning("%s: %s", granularity, error)
+    session.ops.record(
+        Pass(
+            granularity=granularity.name,
+            trigger=gone.trigger,
+            window_start=None,
+            window_end=None,
+            started_at=gone.since,
+            ended_at=noticed,
+            status="crashed",
+            error=error,
+            pass_id=gone.pass_id,
+        )
+    )
+
+
+def success(
+    session: Session,
+    pipeline: Pipeline,
+    granularity: Granularity,
+    running: Running,
+    window: Window,
+    status: Status,
+    summaries: Sequence[Summary],
+) -> None:
+    """Remember a pass that went well, and move `last_processed` on where its window adjoins what was processed."""
+    before = _state(session, granularity)
+    session.ops.write_state(
+        granularity,
+        replace(
+            before,
+            last_processed=_moved_on(pipeline, granularity, before.last_processed, window),
+            last_run=_later(before.last_run, running.since),
+            last_success=_later(before.last_success, running.since),
+            consecutive_failures=before.consecutive_failures if running.trigger in BESIDE else 0,
+            total_events_detected=session.data.count(granularity, EVENTS),
+            running=_others(before, running),
+        ),
+    )
+    by_stage = {summary.stage: summary for summary in summaries}
+    session.ops.record(
+        Pass(
+            granularity=granularity.name,
+            trigger=running.trigger,
+            window_start=window.start,
+            window_end=window.end,
+            started_at=running.since,
+            ended_at=max(running.since, pipeline.clock()),
+            status=status,
+            candles=by_stage["candles"].rows if "candles" in by_stage else 0,
+            events=by_stage["events"].added if "events" in by_stage else 0,
+            quarantined=by_stage["candles"].quarantined if "candles" in by_stage else 0,
+            stages={summary.stage: round(summary.milliseconds, 3) for summary in summaries},
+            pass_id=running.pass_id,
+        )
+    )
+
+
+def failure(pipeline: Pipeline, granularity: Granularity, running: Running, error: BaseException) -> None:
+    """Remember a pass that failed, if the store can be had; the failure itself is told by whoever called."""
+    deadline = Deadline.after(_RECORD_FAILURE)
+    try:
+        with pipeline.store.writing(deadline, "noting a failure", brief=True) as session, session.transaction():
+            if not pipeline.refused(session):  # else somebody else's store: it is well, the settings are not
+                _record_failure(session, pipeline, granularity, running, error)
+    except SpikeError as unrecorded:
+        _log.warning("the failure of a pass over %s could not be noted: %s", granularity, unrecorded)
+
+
+def _record_failure(
+    session: Session, pipeline: Pipeline, granularity: Granularity, running: Running, error: BaseException
+) -> None:
+    before = _state(session, granularity)
+    session.ops.write_state(
+        granularity,
+        replace(
+            before,
+            last_run=_later(before.last_run, running.since),
+            consecutive_failures=before.consecutive_failures + (running.trigger not in BESIDE),
+            running=_others(before, running),
+        ),
+    )
+    session.ops.record(
+        Pass(
+            granularity=granularity.name,
+            trigger=running.trigger,
+            window_start=None,
+            window_end=None,
+            started_at=running.since,
+            ended_at=max(running.since, pipeline.clock()),
+            status="failed",
+            error=_one_line(error),
+            pass_id=running.pass_id,
+        )
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    """Say what went wrong; what spike did not raise itself is named, it is a fault in spike."""
+    if isinstance(error, SpikeError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def last_processed(session: Session, granularity: Granularity) -> datetime | None:
+    """Give the end of the last successful pass's window; None before the first one."""
+    return _state(session, granularity).last_processed
+
+
+def _state(session: Session, granularity: Granularity) -> State:
+    """Give where a granularity stands. Truth is in the candles: a lost state goes on behind the newest of them.
+
+    A state that is there and says that nothing was processed is not lost: a backfill has begun, whose candles are no
+    reason for a live pass to start years ago.
+    """
+    state = session.ops.state(granularity)
+    if state is not None:
+        return state
+    newest = session.data.last_time(granularity)
+    return State(last_processed=None if newest is None else market_hours.close_of(granularity, newest))
+
+
+def _moved_on(pipeline: Pipeline, granularity: Granularity, done: datetime | None, window: Window) -> datetime:
+    """Give the new `last_processed`: between the old one and the window no candle may lie that has a partition."""
+    if done is None:
+        return window.end
+    gap = market_hours.candle_times(granularity, Window(max(done, pipeline.history_start), window.start))
+    return max(done, window.end) if gap.empty else done
+
+
+def _later(before: datetime | None, now: datetime) -> datetime:
+    """Give the later time: what ran beside may have begun long ago."""
+    return now if before is None else max(before, now)
+
+
+def _others(state: State, ours: Running) -> Running | None:
+    """Give the pass under way, if it is not ours."""
+    return None if state.running is None or state.running.pass_id == ours.pass_id else state.running
