@@ -1,10 +1,12 @@
-"""Settings, read once from the environment and `.env`. A bad one is refused at start, by name."""
+"""Settings, read once from the environment and `.env`. A bad one is refused by name; a secret is never shown."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from spike_assets.errors import SettingsError
@@ -13,7 +15,7 @@ from spike_assets.instruments import INSTRUMENTS, instrument
 
 
 class Settings(BaseSettings):
-    """What an operator may set, each as `SPIKE_…` in the environment or in `.env`."""
+    """What an operator may set, in the environment or `.env`: each as `SPIKE_…`, the broker's own as `OANDA_…`."""
 
     model_config = SettingsConfigDict(
         env_prefix="SPIKE_",
@@ -22,15 +24,28 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        populate_by_name=True,
     )
 
-    source: Literal["simulated", "files"] = Field("simulated", description="where candles come from")
+    source: Literal["simulated", "files", "oanda"] = Field("simulated", description="where candles come from")
     files_dir: Path | None = Field(None, description="the folder of the `files` source")
     database: str | None = Field(None, description="path of the DuckDB file; data/<source>.duckdb unless set")
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(INSTRUMENTS, description="comma list; the 29 unless set")
     history_start: datetime = Field(datetime(2025, 1, 1, tzinfo=UTC), description="where the partitions begin, UTC")
     atr_period: int = Field(14, ge=2, le=200, description="Wilder's period, in candles")
     warmup: int = Field(500, ge=0, le=5000, description="candles stored before an instrument's first window")
+
+    price: Literal["mid", "bid", "ask"] = Field("mid", description="which of OANDA's prices candles are of")
+    oanda_api_token: SecretStr | None = Field(
+        None, validation_alias="OANDA_API_TOKEN", description="personal access token of the v20 API"
+    )
+    oanda_account_id: str | None = Field(
+        None, validation_alias="OANDA_ACCOUNT_ID", description="account like 101-004-1234567-001"
+    )
+    oanda_environment: Literal["practice", "live"] = Field(
+        "practice", validation_alias="OANDA_ENVIRONMENT", description="which of OANDA's hosts"
+    )
+    oanda_url: str | None = Field(None, validation_alias="OANDA_URL", description="another host, for tests and proxies")
 
     @field_validator("instruments", mode="before")
     @classmethod
@@ -51,10 +66,37 @@ class Settings(BaseSettings):
             raise ValueError(f"give a time from {EARLIEST.year} to {LATEST.year}")
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+    @field_validator("oanda_api_token")
+    @classmethod
+    def _one_word(cls, value: SecretStr | None) -> SecretStr | None:
+        # What would not go into an HTTP header is refused here: the library that sends it would quote it.
+        if value and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("a token is one word of plain letters and digits; copy it again")
+        return value
+
+    @field_validator("oanda_url")
+    @classmethod
+    def _private(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("write it like https://api-fxpractice.oanda.com")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("use https: the token would cross the network in plain text")
+        return value.rstrip("/")
+
     @model_validator(mode="after")
-    def _needs_folder(self) -> "Settings":
+    def _complete(self) -> "Settings":
         if self.source == "files" and self.files_dir is None:
             raise ValueError("SPIKE_FILES_DIR: set it to the folder of candle files, SPIKE_SOURCE=files needs one")
+        if self.source == "oanda":
+            missing = [name for name in ("oanda_api_token", "oanda_account_id") if getattr(self, name) is None]
+            if missing:
+                names = " and ".join(name.upper() for name in missing)
+                raise ValueError(f"{names}: SPIKE_SOURCE=oanda needs it; OANDA's account page shows it")
+        if self.source != "oanda" and self.price != "mid":
+            raise ValueError("SPIKE_PRICE: only SPIKE_SOURCE=oanda has bid and ask prices")
         return self
 
     @property
@@ -64,8 +106,11 @@ class Settings(BaseSettings):
 
     def in_force(self) -> dict[str, str]:
         """Give every setting by its name in the environment, as text, secrets hidden."""
-        shown = {f"SPIKE_{name.upper()}": _text(getattr(self, name)) for name in type(self).model_fields}
+        shown = {_variable(name): _text(getattr(self, name)) for name in type(self).model_fields}
         return shown | {"SPIKE_DATABASE": self.database_url}
+
+
+_SECRETS = frozenset({"OANDA_API_TOKEN"})
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -83,9 +128,17 @@ def _complaint(problem: dict[str, Any]) -> str:
     says = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
         return says
+    name = _variable(str(problem["loc"][0]).lower())
+    if name in _SECRETS:
+        return f"{name}: {says}"
     given = problem["input"]
     shown = ",".join(map(str, given)) if isinstance(given, tuple) else given
-    return f"SPIKE_{str(problem['loc'][0]).upper()}: {says} (it is {shown!r})"
+    return f"{name}: {says} (it is {shown!r})"
+
+
+def _variable(name: str) -> str:
+    """Give the name in the environment of a field."""
+    return name.upper() if name.startswith("oanda_") else f"SPIKE_{name.upper()}"
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,10 @@ def open_source(settings: Settings) -> CandleSource:
 
         assert settings.files_dir is not None, "settings require it"  # noqa: S101
         return FilesSource(settings.files_dir)
+    if settings.source == "oanda":
+        from spike_assets.sources.oanda import open_oanda  # noqa: PLC0415
+
+        return open_oanda(settings)
     from spike_assets.sources.simulated import SimulatedSource  # noqa: PLC0415
 
     return SimulatedSource()

@@ -26,10 +26,13 @@ class Fetched:
         the last one wins, later on. Not validated: prices may be NaN, times may be off the grid.
     unavailable
         Instruments that the source does not know, with its own words.
+    pip_locations
+        The power of ten of a pip, of instruments of which the source has said it just now.
     """
 
     candles: pd.DataFrame
     unavailable: dict[str, str] = field(default_factory=dict)
+    pip_locations: dict[str, int] = field(default_factory=dict)
 
 
 class CandleSource(Protocol):
