@@ -1,6 +1,6 @@
 """The one place that assembles Dagster: `build_defs` for tests and tools, `defs` for Dagster itself.
 
-What an asset, a schedule or a check does stands in `defs/`.
+What an asset, a schedule, a sensor or a check does stands in `defs/`.
 """
 
 import dagster as dg
@@ -8,8 +8,10 @@ import dagster as dg
 from spike_assets.defs.assets import granularity_assets
 from spike_assets.defs.checks import warnings
 from spike_assets.defs.jobs import pass_job
+from spike_assets.defs.reconcile import reconcile_job, reconcile_schedule
 from spike_assets.defs.resources import PipelineResource
 from spike_assets.defs.schedules import pass_schedule
+from spike_assets.defs.sensors import failed_passes
 from spike_assets.granularity import GRANULARITIES
 from spike_assets.pipeline import Pipeline
 from spike_assets.settings import Settings, load_settings
@@ -31,12 +33,17 @@ def build_defs(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         A setting is missing or wrong; one line names every bad one.
     """
     pipeline = pipeline or Pipeline.from_settings(settings or load_settings())
-    jobs = {granularity: pass_job(granularity) for granularity in GRANULARITIES.values()}
+    passes = {granularity: pass_job(granularity) for granularity in GRANULARITIES.values()}
+    reconciles = {granularity: reconcile_job(granularity) for granularity in GRANULARITIES.values()}
     return dg.Definitions(
         assets=[asset for g in GRANULARITIES.values() for asset in granularity_assets(g, pipeline.history_start)],
         asset_checks=[warnings(granularity) for granularity in GRANULARITIES.values()],
-        jobs=list(jobs.values()),
-        schedules=[pass_schedule(granularity, job) for granularity, job in jobs.items()],
+        jobs=[*passes.values(), *reconciles.values()],
+        schedules=[
+            *(pass_schedule(granularity, job) for granularity, job in passes.items()),
+            *(reconcile_schedule(granularity, job) for granularity, job in reconciles.items()),
+        ],
+        sensors=[failed_passes()],
         resources={"pipeline": PipelineResource.over(pipeline)},
         executor=dg.in_process_executor,
     )

@@ -24,12 +24,13 @@ def test_sixteen_assets_in_four_groups() -> None:
     assert {name: groups.count(name) for name in groups} == {"h1": 4, "h4": 4, "d": 4, "w": 4}
 
 
-def test_four_jobs_and_schedules() -> None:
+def test_each_granularity_has_a_pass_and_a_reconcile_on_schedules() -> None:
     repository = definitions.defs.get_repository_def()
-    assert {s.name: s.job_name for s in repository.schedule_defs} == {
-        f"{name}_schedule": f"{name}_pass" for name in ("h1", "h4", "d", "w")
-    }
-    assert {job.name for job in repository.get_all_jobs()} >= {f"{name}_pass" for name in ("h1", "h4", "d", "w")}
+    passes = {f"{name}_schedule": f"{name}_pass" for name in ("h1", "h4", "d", "w")}
+    reconciles = {f"{name}_reconcile_schedule": f"{name}_reconcile" for name in ("h1", "h4", "d", "w")}
+    assert {s.name: s.job_name for s in repository.schedule_defs} == passes | reconciles
+    assert {job.name for job in repository.get_all_jobs()} >= {*passes.values(), *reconciles.values()}
+    assert [sensor.name for sensor in repository.sensor_defs] == ["failed_passes"]
 
 
 def test_partitions_begin_where_the_settings_say(tmp_path: Path) -> None:

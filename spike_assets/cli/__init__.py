@@ -16,6 +16,7 @@ COMMANDS = {
     "up": ("serve", "Serve the Dagster UI with its daemon, until Ctrl-C."),
     "run": ("passes", "Run one pass now and print what it did, as JSON."),
     "backfill": ("passes", "Load history; interrupted, the same command goes on."),
+    "reconcile": ("upkeep", "Fetch the last days once more, for corrections and late candles."),
     "status": ("board", "Print the status board."),
     "events": ("tables", "Print or export events (new resistance levels)."),
     "features": ("tables", "Print or export the features of events."),

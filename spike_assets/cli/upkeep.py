@@ -1,4 +1,4 @@
-"""Proving that the stored tables are right, and making them anew."""
+"""Proving that the stored tables are right, putting them right, and making them anew."""
 
 import click
 
@@ -9,6 +9,8 @@ from spike_assets.cli.progress import progress
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.rebuild import rebuild as pipeline_rebuild
+from spike_assets.pipeline.reconcile import DAYS, Reconciled
+from spike_assets.pipeline.reconcile import reconcile as pipeline_reconcile
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.pipeline.verify import Verified
 from spike_assets.pipeline.verify import verify as pipeline_verify
@@ -16,6 +18,8 @@ from spike_assets.settings import load_settings
 
 _DIGITS = 40
 """How much of a hash is printed, so that a line fits 80 columns."""
+_MOST_DAYS = 366
+"""Longer stretches are a backfill's business: it works in chunks."""
 
 
 @click.command
@@ -80,3 +84,46 @@ def rebuild(discard_candles: bool, yes: bool) -> None:
         )
     else:
         click.echo(f"{pipeline.store.url} is rebuilt with ATR {pipeline.atr_period}")
+
+
+@click.command
+@click.argument("granularity", type=GranularityType(or_all=True))
+@click.option(
+    "--days",
+    type=click.IntRange(1, _MOST_DAYS),
+    metavar="N",
+    default=DAYS,
+    show_default=str(DAYS),
+    help="How far back to look.",
+)
+def reconcile(granularity: tuple[Granularity, ...], days: int) -> None:
+    """Fetch the last days once more, for corrections and late candles.
+
+    What came in late or was corrected is stored, and all that follows from it is computed; Dagster does the same once
+    a day. Times are UTC. What no pass has come to yet is left to the next one.
+    """
+    pipeline = Pipeline.from_settings(load_settings())
+    found = []
+    with progress() as tell:
+        for i, one in enumerate(granularity):
+            tell("reconcile", i, len(granularity), one.name)
+            found.append(pipeline_reconcile(pipeline, one, days=days))
+        tell("reconcile", len(granularity), len(granularity), "done")
+    _print_changes(found)
+
+
+def _print_changes(found: list[Reconciled]) -> None:
+    table = console.plain_table(
+        ("table", False), ("added", True), ("updated", True), ("removed", True), ("first", False), ("last", False)
+    )
+    summaries = [(done.granularity.schema, summary) for done in found for summary in done.summaries]
+    for schema, summary in summaries:
+        if span := summary.changed_range:
+            counts = (f"{n:,}" for n in (summary.added, summary.updated, summary.removed))
+            table.add_row(f"{schema}.{summary.stage}", *counts, *map(console.minute, span))
+    if table.row_count:
+        console.out().print(table)
+    rows = sum(summary.rows for _, summary in summaries)
+    quarantined = sum(summary.quarantined for _, summary in summaries)
+    said = f"{console.count(rows, 'row')} changed" if rows else "nothing changed"
+    click.echo(said + (f", {console.count(quarantined, 'candle')} quarantined" if quarantined else ""))

@@ -5,8 +5,7 @@ asset to asset through Dagster: the store is where a stage finds what is pending
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,10 +17,10 @@ from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
 from spike_assets.defs import metadata
 from spike_assets.defs.checks import PARENTS, promises, promises_spec
+from spike_assets.defs.faults import told_to_dagster
 from spike_assets.defs.metadata import Stored
 from spike_assets.defs.partitions import partitions
 from spike_assets.defs.resources import PipelineResource
-from spike_assets.errors import SpikeError, TransientError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles, records
@@ -38,7 +37,6 @@ from spike_assets.store.tables import CANDLES, QUARANTINE, TABLES, Table
 OWNERS = ("team:spike",)
 TRIGGER_TAG = "spike/trigger"
 """Says what a run was launched by, where Dagster's own tags do not."""
-RETRY_SECONDS = 1.0
 MOST_PLOTTED = 2_000
 """Longer range runs tell no numbers per partition: Dagster goes through all partitions for each of them."""
 
@@ -104,6 +102,14 @@ class Run:
             return "schedule"
         return "backfill" if "dagster/backfill" in tags else tags.get(TRIGGER_TAG, "ui")
 
+    def seconds_left(self) -> float:
+        """Give what is left of the run's time."""
+        return self.deadline.remaining()
+
+    def failed(self, error: Exception) -> None:
+        """Remember that the run failed."""
+        records.failure(self.pipeline, self.granularity, self.running, error)
+
 
 def granularity_assets(granularity: Granularity, start: datetime) -> list[dg.AssetsDefinition]:
     """Give the four assets of a granularity; their partitions begin at `start`."""
@@ -139,7 +145,7 @@ def _asset(
     )
     def stage(context: dg.AssetExecutionContext, pipeline: PipelineResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows the bare class only
         run = Run(context, pipeline, granularity, table)
-        with _told_to_dagster(run):
+        with told_to_dagster(context, granularity, run.seconds_left, run.failed):
             summary, stored = work(run)
         return _result(run, summary, stored)
 
@@ -212,25 +218,3 @@ def _result(run: Run, summary: Summary, stored: Stored) -> dg.MaterializeResult[
     return dg.MaterializeResult(
         metadata=whole, check_results=[promises(TABLES[run.table.name], stored.rows, stored.parent)]
     )
-
-
-@contextmanager
-def _told_to_dagster(run: Run) -> Iterator[None]:
-    """Ask for another attempt after a transient fault while there is time; fail in one line after any other."""
-    try:
-        yield
-    except TransientError as error:
-        if run.context.retry_number < run.granularity.retries and run.deadline.remaining() > RETRY_SECONDS:
-            run.context.log.warning(str(error))
-            raise dg.RetryRequested(run.granularity.retries, RETRY_SECONDS) from error
-        raise _failure(run, error) from error
-    except SpikeError as error:
-        raise _failure(run, error) from error
-    except Exception as error:
-        records.failure(run.pipeline, run.granularity, run.running, error)
-        raise
-
-
-def _failure(run: Run, error: SpikeError) -> dg.Failure:
-    records.failure(run.pipeline, run.granularity, run.running, error)
-    return dg.Failure(str(error), allow_retries=False)

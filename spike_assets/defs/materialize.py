@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from spike_assets.defs.assets import TRIGGER_TAG
+from spike_assets.defs.faults import own_words
 from spike_assets.defs.jobs import pass_name
 from spike_assets.defs.partitions import partition_key, partition_times
 from spike_assets.defs.schedules import range_tags
@@ -87,13 +88,7 @@ def _missing(keys: list[str], there: set[str]) -> Iterator[list[str]]:
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    for event in result.filter_events(lambda event: event.is_step_failure):
-        failure = event.step_failure_data
-        if failure.user_failure_data and failure.user_failure_data.description:
-            return failure.user_failure_data.description
-        if failure.error:
-            return failure.error.message.strip().splitlines()[0]
-    return f"Dagster run {result.run_id} failed"
+    return own_words(result.get_step_failure_events()) or f"Dagster run {result.run_id} failed"
 
 
 @contextmanager

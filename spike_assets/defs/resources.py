@@ -27,6 +27,10 @@ MAX_RUNTIME_TAG = "dagster/max_runtime"
 PER_PARTITION = timedelta(seconds=0.5)
 """What each partition of a range run adds to the timeout: Dagster's bookkeeping, twice over."""
 
+SLACK = timedelta(seconds=10)
+"""How much later the backstop comes than our own deadline. Its clock starts earlier, when the run is launched; and a
+run that it ends is taken for one whose process died, and tried again."""
+
 
 def time_limit(granularity: Granularity, partitions: int) -> timedelta:
     """Give what a run may take, all attempts together."""
@@ -35,7 +39,12 @@ def time_limit(granularity: Granularity, partitions: int) -> timedelta:
 
 def max_runtime(granularity: Granularity, partitions: int) -> str:
     """Give the value of `MAX_RUNTIME_TAG` for a run."""
-    return str(math.ceil(time_limit(granularity, partitions).total_seconds()))
+    return backstop(time_limit(granularity, partitions))
+
+
+def backstop(limit: timedelta) -> str:
+    """Give the value of `MAX_RUNTIME_TAG` for a run whose own limit is known."""
+    return str(math.ceil((limit + SLACK).total_seconds()))
 
 
 def _refused() -> Never:
@@ -97,7 +106,7 @@ class PipelineResource(DuckDBResource):
         """
         if self._deadline is None:
             partitions = len(context.partition_keys)
-            self._deadline = self._from_start(time_limit(granularity, partitions))
+            self._deadline = self.within(time_limit(granularity, partitions))
             if context.run.tags.get(MAX_RUNTIME_TAG) != max_runtime(granularity, partitions):
                 context.instance.add_run_tags(
                     context.run.run_id, {MAX_RUNTIME_TAG: max_runtime(granularity, partitions)}
@@ -106,7 +115,8 @@ class PipelineResource(DuckDBResource):
 
     def rest(self, granularity: Granularity) -> Deadline:
         """Give what is left of the run's deadline, to a step without partitions."""
-        return self._deadline or self._from_start(granularity.timeout)
+        return self._deadline or self.within(granularity.timeout)
 
-    def _from_start(self, limit: timedelta) -> Deadline:
+    def within(self, limit: timedelta) -> Deadline:
+        """Give the deadline that lies `limit` from the run's start."""
         return replace(self._start, at=self._start.at + limit.total_seconds())

@@ -85,7 +85,7 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     assert all(stat["numPartitions"] <= stat["numMaterialized"] + 1 for stat in stats)
     assert sum(stat["numPartitions"] > 0 for stat in stats) >= 12
     schedules = query(port, SCHEDULES)["schedulesOrError"]["results"]
-    assert [schedule["scheduleState"]["status"] for schedule in schedules] == ["RUNNING"] * 4
+    assert [schedule["scheduleState"]["status"] for schedule in schedules] == ["RUNNING"] * 8
 
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)

@@ -1,8 +1,13 @@
-"""`spike verify` and `spike rebuild`, as a person types them."""
+"""`spike verify`, `spike rebuild` and `spike reconcile`, as a person types them."""
+
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
 
+from spike_assets.granularity import D
+from spike_assets.market_hours import Window, candle_times, last_closed
+from spike_assets.pipeline.reconcile import reconcile_window
 from spike_assets_tests.cli.running import HISTORY, error, ok, run
 
 
@@ -11,9 +16,9 @@ def _history(_clean_folder: None) -> None:
     ok("backfill", "H4", *HISTORY)
 
 
-def tamper(sql: str) -> None:
+def tamper(sql: str, *parameters: object) -> None:
     with duckdb.connect("data/simulated.duckdb") as connection:
-        connection.execute(sql)
+        connection.execute(sql, parameters)
 
 
 def test_verify_prints_rows_and_hashes_of_every_table() -> None:
@@ -71,3 +76,51 @@ def test_another_source_needs_its_candles_discarded_and_a_yes(monkeypatch: pytes
     )
     assert ok("rebuild", "--discard-candles", "--yes").endswith("`spike backfill all` loads some\n")
     assert ok("verify", "H4").splitlines()[1].split()[:2] == ["h4.atr", "0"]
+
+
+def backfill_days(days: int) -> None:
+    ok("backfill", "D", "--from", str((datetime.now(UTC) - timedelta(days=days)).date()))
+
+
+def test_reconcile_prints_what_changed_and_puts_it_right() -> None:
+    backfill_days(60)
+    right = ok("verify", "D")
+    newest = last_closed(D, datetime.now(UTC)).start
+    tamper("DELETE FROM d.candles WHERE instrument = 'EUR_USD' AND time = ?", newest)
+    tamper("UPDATE d.candles SET high = high * 1.1 WHERE instrument = 'USD_JPY' AND time = ?", newest)
+    ok("rebuild")
+    result = run("reconcile", "D")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "reconcile  100%  done")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["table", "added", "updated", "removed", "first", "last"]
+    rows = {line.split()[0]: line.split()[1:4] for line in lines[1:-1]}
+    assert rows["d.candles"] == rows["d.atr"] == ["1", "1", "0"]
+    assert all(line.count(f"{newest:%Y-%m-%d %H:%M}") == 2 for line in lines[1:-1])
+    changes = sum(int(n) for counts in rows.values() for n in counts)
+    assert lines[-1] == f"{changes} rows changed"
+    assert max(map(len, lines)) <= 80
+    assert ok("verify", "D") == right
+    assert ok("reconcile", "D") == "nothing changed\n"
+
+
+def test_reconcile_looks_as_far_back_as_it_is_told() -> None:
+    backfill_days(60)
+    now = datetime.now(UTC)
+    wrong = Window(reconcile_window(D, now, 30).start, now - timedelta(days=20))
+    tamper("UPDATE d.candles SET volume = 1 WHERE time < ?", wrong.end)
+    ok("rebuild")
+    assert ok("reconcile", "D", "--days", "14") == "nothing changed\n"
+    candles = ok("reconcile", "D", "--days", "30").splitlines()[1].split()
+    assert candles[:4] == ["d.candles", "0", str(2 * len(candle_times(D, wrong))), "0"]
+
+
+def test_reconcile_of_all_leaves_alone_what_has_no_history() -> None:
+    result = run("reconcile", "all")
+    assert (result.exit_code, result.stdout) == (0, "nothing changed\n")
+    assert [line.split()[-1] for line in result.stderr.splitlines()] == ["H1", "H4", "D", "W", "done"]
+
+
+def test_reconcile_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert error("reconcile", "H4", "--days", "367", code=2).endswith("367 is not in the range 1<=x<=366.")
+    monkeypatch.setenv("SPIKE_ATR_PERIOD", "7")
+    assert "`spike rebuild` recomputes it" in error("reconcile", "H4")

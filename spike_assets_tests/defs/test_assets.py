@@ -10,6 +10,7 @@ import pytest
 from spike_assets.deadline import Deadline
 from spike_assets.definitions import build_defs
 from spike_assets.defs import assets as assets_module
+from spike_assets.defs import faults
 from spike_assets.defs.assets import granularity_assets
 from spike_assets.errors import SourceError, SpikeError, TransientError
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
@@ -62,7 +63,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(faults, "RETRY_SECONDS", 0.01)
 
 
 def by_process() -> Pipeline:
@@ -239,7 +240,7 @@ def test_a_permanent_fault_is_not_tried_again(instance: dg.DagsterInstance) -> N
 def test_nothing_is_tried_again_when_the_time_is_up(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets_module, "RETRY_SECONDS", H1.timeout.total_seconds() + 1)
+    monkeypatch.setattr(faults, "RETRY_SECONDS", H1.timeout.total_seconds() + 1)
     source = FailingSource(TransientError("the broker is away"))
     result = run(memory_pipeline(source), KEYS[:1], instance, raise_on_error=False)
     assert failure_text(result) == "the broker is away"

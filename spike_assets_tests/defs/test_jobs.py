@@ -27,7 +27,7 @@ def test_a_pass_is_all_assets_of_a_granularity(granularity: Granularity) -> None
 def test_a_pass_runs_in_one_process(granularity: Granularity) -> None:
     job = job_of(granularity)
     assert job.executor_def is dg.in_process_executor
-    assert job.run_tags["dagster/max_runtime"] == str(int(granularity.timeout.total_seconds()))
+    assert job.run_tags["dagster/max_runtime"] == str(int(granularity.timeout.total_seconds()) + 10)
 
 
 @EVERY

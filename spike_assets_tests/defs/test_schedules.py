@@ -110,7 +110,7 @@ def test_a_long_gap_is_worked_off_oldest_first() -> None:
     assert window
     assert len(partition_times(H1, window)) == MOST_CANDLES
     assert window.start == done
-    assert answer.tags["dagster/max_runtime"] == "280"
+    assert answer.tags["dagster/max_runtime"] == "290"
     set_processed(pipeline, H1, window.end)
     behind = request(pipeline, H1, at)
     assert isinstance(behind, dg.RunRequest)
@@ -124,7 +124,7 @@ def test_limits_go_with_the_request() -> None:
     three = request(pipeline_done(H1, "2025-07-15 10:00"), H1, utc("2025-07-15 13:05"))
     assert isinstance(one, dg.RunRequest)
     assert isinstance(three, dg.RunRequest)
-    assert (one.tags["dagster/max_runtime"], three.tags["dagster/max_runtime"]) == ("30", "32")
+    assert (one.tags["dagster/max_runtime"], three.tags["dagster/max_runtime"]) == ("40", "42")
 
 
 def test_partitions_begin_at_the_history_start() -> None:
@@ -183,7 +183,7 @@ def test_a_late_tick_is_about_when_it_was_due(tmp_path: Path) -> None:
         answer = evaluated(pipeline_done(H1, "2025-07-15 10:00"), H1, "2025-07-15 11:05", instance)
     assert isinstance(answer, dg.RunRequest)
     assert answer.partition_key == "2025-07-15T10:00+0000"
-    assert answer.tags["dagster/max_runtime"] == "30"
+    assert answer.tags["dagster/max_runtime"] == "40"
 
 
 def test_unfinished_runs_are_found_by_their_job(tmp_path: Path) -> None:

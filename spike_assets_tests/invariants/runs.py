@@ -146,7 +146,7 @@ def killed_pass(database: Path, market: Path, now: datetime, at: int, before: bo
 
 
 COMMITS = 6
-"""Commits of the first pass: the schema, and then candles, ATR, events, features and the state, as in every pass."""
+"""Commits of a pass: that it has begun, candles, ATR, events, features, the state. The first has the schema's too."""
 
 
 def killed_everywhere(

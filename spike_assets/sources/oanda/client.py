@@ -22,8 +22,9 @@ from spike_assets.sources.oanda.transport import open_session
 
 T = TypeVar("T")
 
-CONNECTIONS = 4
-"""How many connections are kept open, and so how many requests may be under way at once."""
+CONNECTIONS = CONNECTIONS_PER_SECOND
+"""How many connections are kept open, and so how many requests may be under way at once: as many as may be opened
+without waiting. More would wait for their turn to be opened while the first ones are long free again."""
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 10.0

@@ -1,0 +1,41 @@
+"""Each fault of a broker, alone and with others: when it ends, the tables are those of a clean run."""
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from spike_assets.granularity import H1
+from spike_assets.store.store import Store
+from spike_assets_tests.faults.brokers import AFTER_CLOSE, live
+from spike_assets_tests.faults.chaos import FAULTS, GRACE, LIMIT, TICKS, Outcome, market_of, run, survive
+from spike_assets_tests.support import MemoryEngine
+
+SOON = timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_alone(kind: str, tmp_path: Path) -> None:
+    chance = random.Random(kind)
+    market = market_of(H1, len(kind))
+    outcome = Outcome()
+    with live(market, Store(MemoryEngine()), tmp_path) as platform:
+        platform.load(market.opens[-TICKS])
+        for at in range(len(market.opens) - TICKS, len(market.opens)):
+            if len(market.opens) - at in {7, 4, 3}:
+                platform.server.faults.append(FAULTS[kind](chance, market, at))
+            else:
+                platform.server.faults.clear()
+            run(platform, market.closes[at], SOON if kind == "late complete" else AFTER_CLOSE, outcome)
+        assert platform.heal() == platform.market.expected
+    assert outcome.longest < LIMIT.total_seconds() + GRACE
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_together(seed: int, tmp_path: Path) -> None:
+    market, outcome = survive(seed, Store(MemoryEngine()), tmp_path)
+    assert outcome.hashes == market.expected
+    assert outcome.longest < LIMIT.total_seconds() + GRACE
+    assert outcome.most_requests <= 120
+    assert outcome.most_connections <= 2

@@ -1,0 +1,56 @@
+"""Faults in random combination, kills at random moments, and a whole year tick by tick."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from spike_assets.granularity import GRANULARITIES, H1, Granularity
+from spike_assets.market_hours import Window, nth_candle_before
+from spike_assets.store.store import Store
+from spike_assets_tests.faults.brokers import Market
+from spike_assets_tests.faults.chaos import GRACE, LIMIT, survive
+from spike_assets_tests.faults.kills import kill_again_and_again
+from spike_assets_tests.faults.test_live import a_live_year
+from spike_assets_tests.soak.test_ways import Tell
+from spike_assets_tests.support import MemoryEngine
+
+pytestmark = pytest.mark.soak
+
+COMBINATIONS, KILLS = 200, 100
+BATCH = 20
+FIRST_SEED = 1_000
+"""Other histories than those of the suite."""
+
+
+@pytest.mark.parametrize("batch", range(COMBINATIONS // BATCH))
+def test_faults_together(batch: int, tmp_path: Path, record_property: Tell) -> None:
+    passes = failed = 0
+    for seed in range(FIRST_SEED + batch * BATCH, FIRST_SEED + (batch + 1) * BATCH):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        market, outcome = survive(seed, Store(MemoryEngine()), folder)
+        assert outcome.hashes == market.expected, seed
+        assert outcome.longest < LIMIT.total_seconds() + GRACE, seed
+        assert outcome.most_requests <= 120, seed
+        assert outcome.most_connections <= 2, seed
+        passes += outcome.passes
+        failed += outcome.failed
+    record_property("combinations", BATCH)
+    record_property("passes", passes)
+    record_property("of them failed, all healed", failed)
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_killed_at_random_moments(batch: int, tmp_path: Path, record_property: Tell) -> None:
+    end = datetime(2025, 2 + 2 * batch, 12, tzinfo=UTC)
+    market = Market(H1, Window(nth_candle_before(H1, end, 200), end))
+    hit, wrong = kill_again_and_again(100 + batch, market, tmp_path / "spike.duckdb", tmp_path, KILLS // 5)
+    assert wrong == []
+    record_property("processes", KILLS // 5)
+    record_property("killed", hit)
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
+def test_a_year_tick_by_tick(granularity: Granularity, tmp_path: Path, record_property: Tell) -> None:
+    record_property("passes", a_live_year(granularity, tmp_path))
