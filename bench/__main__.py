@@ -3,7 +3,7 @@
 import os
 import platform
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,8 @@ PASSES = 60
 """How many passes a median is of."""
 DAGSTER_RUNS = 30
 RANGE = 200
+LATENCY = 50
+"""Milliseconds that the loopback broker takes to answer."""
 
 _NOTE = f"""\
 Milliseconds over {PASSES} passes, each with one new candle per instrument, on stores with 1,000 and with 140,000
@@ -31,10 +33,13 @@ def main() -> None:
         home = Path(folder) / "home"
         runs = [passes.as_dagster_run(store.path, home, PASSES + 1, DAGSTER_RUNS) for store in (small, large)]
         partitions, per_partition = passes.partition_backfill(large.path, home, PASSES + DAGSTER_RUNS + 2, RANGE)
+        latency = timedelta(milliseconds=LATENCY)
+        asked = passes.on_oanda(large.path, PASSES + DAGSTER_RUNS + 2 + RANGE, PASSES, latency)
         report = "\n".join(
             [
                 _head(),
                 _passes(of_small, of_large, *runs),
+                _oanda(*asked),
                 _backfill(large),
                 _range(partitions, per_partition),
             ]
@@ -72,6 +77,17 @@ def _passes(small: passes.Timings, large: passes.Timings, small_run: passes.Timi
         _against("Dagster run p95", large_run.p95("Dagster run"), 1000, "ms"),
     ]
     return "\n".join([*lines, "", *verdict, ""])
+
+
+def _oanda(timings: passes.Timings, requests: float) -> str:
+    return f"""\
+## The H1 pass on a broker, 29 instruments
+
+{PASSES} passes on the large store, from the request to everything stored, with a loopback OANDA that answers after
+{LATENCY} ms: p50 **{timings.p50("pass"):.0f} ms**, p95 {timings.p95("pass"):.0f} ms; {requests:.2f} requests a pass.
+
+{_against("p95", timings.p95("pass"), 1000, "ms")}
+"""
 
 
 def _row(title: str, small: passes.Timings, large: passes.Timings, part: str) -> str:

@@ -14,9 +14,13 @@ from bench.stores import END, pipeline_on
 from spike_assets import market_hours
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import H1, Granularity
+from spike_assets.instruments import INSTRUMENTS
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import process
 from spike_assets.sources.base import CandleSource, Fetched
+from spike_assets.sources.oanda import OandaSource
+from spike_assets.sources.oanda.client import Client
+from spike_assets.sources.simulated import SimulatedSource
 
 
 @dataclass
@@ -76,6 +80,29 @@ def bare(path: Path, skip: int, n: int) -> Timings:
             "open, plan, record, close", total - source.milliseconds - sum(s.milliseconds for s in result.summaries)
         )
     return timings
+
+
+def on_oanda(path: Path, skip: int, n: int, latency: timedelta) -> tuple[Timings, float]:
+    """Measure passes that ask a loopback OANDA; give also how many requests each took."""
+    from spike_assets_tests.oanda_server import ACCOUNT, TOKEN, Clock, OandaServer  # noqa: PLC0415
+
+    times = hours(skip, n + 1)
+    clock = Clock(times[0])
+    timings = Timings()
+    with OandaServer(SimulatedSource(), clock, instruments=INSTRUMENTS, latency=latency) as server:
+        source = OandaSource(Client(server.url, TOKEN), ACCOUNT)
+        source.name = "simulated"  # the store holds such candles already, and these are the same
+        pipeline = replace(pipeline_on(path), source=source)
+        for i, time_ in enumerate(times):
+            clock.set(time_ + timedelta(hours=1, minutes=5))
+            start = time.perf_counter()
+            process(pipeline, H1, now=clock(), deadline=Deadline.after(timedelta(minutes=5)))
+            if i:  # the first one fills the gap since the last measurement
+                timings.add("pass", (time.perf_counter() - start) * 1000)
+            else:
+                before = len(server.requests)
+        source.client.close()
+        return timings, (len(server.requests) - before) / n
 
 
 @contextmanager
