@@ -106,11 +106,12 @@ class Settings(BaseSettings):
 
     def in_force(self) -> dict[str, str]:
         """Give every setting by its name in the environment, as text, secrets hidden."""
-        shown = {_variable(name): _text(getattr(self, name)) for name in type(self).model_fields}
+        shown = {variable(name): _text(getattr(self, name)) for name in type(self).model_fields}
         return shown | {"SPIKE_DATABASE": self.database_url}
 
 
-_SECRETS = frozenset({"OANDA_API_TOKEN"})
+SECRETS = frozenset({"OANDA_API_TOKEN"})
+"""Settings whose value is never shown."""
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -128,15 +129,15 @@ def _complaint(problem: dict[str, Any]) -> str:
     says = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
         return says
-    name = _variable(str(problem["loc"][0]).lower())
-    if name in _SECRETS:
+    name = variable(str(problem["loc"][0]).lower())
+    if name in SECRETS:
         return f"{name}: {says}"
     given = problem["input"]
     shown = ",".join(map(str, given)) if isinstance(given, tuple) else given
     return f"{name}: {says} (it is {shown!r})"
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
     """Give the name in the environment of a field."""
     return name.upper() if name.startswith("oanda_") else f"SPIKE_{name.upper()}"
 

@@ -13,7 +13,7 @@ from spike_assets.settings import load_settings
 
 @pytest.fixture(autouse=True)
 def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [n for n in os.environ if n.startswith("SPIKE_")]:
+    for name in [n for n in os.environ if n.startswith(("SPIKE_", "OANDA_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -101,3 +101,64 @@ def test_what_is_in_force_reads_back_as_itself(monkeypatch: pytest.MonkeyPatch) 
     for name, value in shown.items():
         monkeypatch.setenv(name, value)
     assert load_settings().in_force() == shown
+
+
+# --- the broker -------------------------------------------------------------------------------------------------------
+
+SECRET = "5ecret-0123456789"  # noqa: S105 - opens nothing
+
+
+def broker(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    named = {"SPIKE_SOURCE": "oanda", "OANDA_API_TOKEN": SECRET, "OANDA_ACCOUNT_ID": "101-001-1234567-001"} | values
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker(monkeypatch, OANDA_ENVIRONMENT="live", SPIKE_PRICE="bid")
+    settings = load_settings()
+    assert settings.oanda_api_token is not None
+    assert settings.oanda_api_token.get_secret_value() == SECRET
+    assert (settings.oanda_environment, settings.price, settings.oanda_url) == ("live", "bid", None)
+    assert settings.database_url == "data/oanda.duckdb"
+
+
+def test_the_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker(monkeypatch)
+    settings = load_settings()
+    assert SECRET not in repr(settings) + str(settings.in_force())
+    assert settings.in_force()["OANDA_API_TOKEN"] == "**********"  # noqa: S105
+
+
+@pytest.mark.parametrize("token", [f"{SECRET} ", f" {SECRET}\n", f"{SECRET}\r\nX: y", f"{SECRET} more", f"{SECRET}é"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    broker(monkeypatch, OANDA_API_TOKEN=token)
+    with pytest.raises(SettingsError, match=r"^OANDA_API_TOKEN: a token is one word") as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("OANDA_API_TOKEN", "", "OANDA_API_TOKEN: SPIKE_SOURCE=oanda needs it"),
+        ("OANDA_ACCOUNT_ID", "", "OANDA_ACCOUNT_ID: SPIKE_SOURCE=oanda needs it"),
+        ("OANDA_ENVIRONMENT", "demo", "OANDA_ENVIRONMENT: .*'practice' or 'live'"),
+        ("OANDA_URL", "api-fxpractice.oanda.com", "OANDA_URL: write it like https://"),
+        ("OANDA_URL", "ftp://api-fxpractice.oanda.com", "OANDA_URL: write it like https://"),
+        ("OANDA_URL", "http://api-fxpractice.oanda.com", "OANDA_URL: use https: the token would cross the network"),
+        ("SPIKE_PRICE", "last", "SPIKE_PRICE: .*'mid', 'bid' or 'ask'"),
+        ("SPIKE_SOURCE", "simulated", "SPIKE_PRICE: only SPIKE_SOURCE=oanda has bid and ask prices"),
+    ],
+)
+def test_a_broker_that_is_set_up_wrong(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    broker(monkeypatch, **({name: value} | ({"SPIKE_PRICE": "ask"} if name == "SPIKE_SOURCE" else {})))
+    with pytest.raises(SettingsError, match=says) as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8765", "http://localhost:8765/", "https://proxy.example/oanda"])
+def test_another_host(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    broker(monkeypatch, OANDA_URL=url)
+    assert load_settings().oanda_url == url.rstrip("/")

@@ -46,6 +46,11 @@ def board(found: Status) -> str:
 def _remarks(found: Status) -> list[str]:
     lines = [f"Source: {found.source}{' (a made-up market, no real prices)' if found.simulated else ''}"]
     lines.append(f"Database: {found.database}")
+    lines += [
+        f"Running: {one.granularity}, since {one.running_since:%H:%M:%S} UTC"
+        for one in found.granularities
+        if one.running_since
+    ]
     lines += [f"Unavailable in {names}" for names in _together(found, lambda one: tuple(one.unavailable))]
     lines += [f"Late in {names}" for names in _together(found, lambda one: one.late)]
     quarantined = [f"{one.granularity} {one.quarantined:,}" for one in found.granularities if one.quarantined]

@@ -2,7 +2,7 @@
 
 import click
 
-from spike_assets.settings import Settings, load_settings
+from spike_assets.settings import SECRETS, Settings, load_settings, variable
 
 
 @click.command
@@ -12,7 +12,8 @@ def settings() -> None:
     Each comes from the environment, else from .env in this folder, else it is the default. What is printed can be
     saved as .env.
     """
-    described = {f"SPIKE_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
+    described = {variable(name): field.description for name, field in Settings.model_fields.items()}
     for name, value in load_settings().in_force().items():
         click.echo(f"# {described[name]}")
-        click.echo(f"{name}={value}" if value else f"# {name}=")
+        # A hidden value is no value to save.
+        click.echo(f"{name}={value}" if value and name not in SECRETS else f"# {name}={value}")

@@ -121,10 +121,11 @@ class Ops:
             self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
 
     def record(self, done: Pass) -> None:
-        """Record a pass."""
+        """Record how a pass ended; what was recorded of it first stays."""
         values = asdict(done) | {"pass_id": str(done.pass_id), "stages": json.dumps(done.stages)}
         self._connection.execute(
-            f"INSERT INTO ops.passes ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
+            f"INSERT INTO ops.passes ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
+            " ON CONFLICT (pass_id) DO NOTHING",
             list(values.values()),
         )
 

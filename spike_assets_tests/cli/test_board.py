@@ -18,6 +18,8 @@ def one(granularity: object, ago: timedelta | None, next_run: timedelta, **other
         "granularity": granularity,
         "last_run": None if ago is None else NOW - ago,
         "last_success": None,
+        "running_since": None,
+        "crashed": None,
         "last_processed": None,
         "next_close": NOW + next_run,
         "next_run": NOW + next_run,
@@ -113,3 +115,20 @@ def test_status_says_late_only_of_what_should_be_there(monkeypatch: pytest.Monke
     ok("backfill", "D", *HISTORY)
     monkeypatch.setenv("SPIKE_INSTRUMENTS", "EUR_USD,GBP_USD,USD_JPY")
     assert "\nLate in D: GBP_USD\n" in ok("status")
+
+
+def test_a_pass_under_way_and_one_that_crashed_are_told_apart() -> None:
+    found = Status(
+        NOW,
+        "simulated",
+        "data/simulated.duckdb",
+        (
+            one(H1, minutes(62), minutes(58), running_since=NOW - timedelta(seconds=3)),
+            one(H4, minutes(62), minutes(178), crashed=NOW - minutes(5)),
+            one(D, minutes(60), minutes(60 * 9)),
+            one(W, timedelta(days=2), timedelta(days=5)),
+        ),
+    )
+    lines = board(found).splitlines()
+    assert "Running: H1, since 12:06:57 UTC" in lines
+    assert "System Health: Degraded: H4 crashed (the pass of 2026-03-10 12:02 UTC never came back)" in lines

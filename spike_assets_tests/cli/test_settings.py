@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spike_assets.settings import Settings, load_settings
+from spike_assets.settings import Settings, load_settings, variable
 from spike_assets_tests.cli.running import error, ok
 
 
@@ -13,7 +13,7 @@ def test_every_setting_is_printed_with_its_description() -> None:
     described = [f"# {field.description}" for field in Settings.model_fields.values()]
     assert lines[::2] == described
     names = [line.removeprefix("# ").split("=")[0] for line in lines[1::2]]
-    assert names == [f"SPIKE_{name.upper()}" for name in Settings.model_fields]
+    assert names == [variable(name) for name in Settings.model_fields]
     assert "SPIKE_DATABASE=data/simulated.duckdb" in lines
     assert "# SPIKE_FILES_DIR=" in lines
 
@@ -37,3 +37,10 @@ def test_a_bad_setting_is_one_line_at_the_start_of_every_command(monkeypatch: py
         said = error(*command.split())
         assert said == "SPIKE_ATR_PERIOD: Input should be greater than or equal to 2 (it is '1')"
     assert sorted(path.name for path in Path().iterdir()) == []
+
+
+def test_the_token_is_hidden_and_not_taken_for_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OANDA_API_TOKEN", "5ecret")
+    printed = ok("settings")
+    assert "5ecret" not in printed
+    assert "# OANDA_API_TOKEN=**********" in printed

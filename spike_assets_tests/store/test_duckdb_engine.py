@@ -341,3 +341,22 @@ def test_death_at_the_first_opening(path: Path) -> None:
     assert os.listdir(path.parent)  # noqa: PTH208 - just that there is something
     write(path, ONE)
     assert read(path) == [1]
+
+
+def test_a_brief_writer_leaves_its_log_and_nothing_is_lost(path: Path) -> None:
+    """The next one, reader or writer, finds what it wrote; the next writer tidies up."""
+    engine = DuckDBEngine(path)
+    log = path.with_name(path.name + ".wal")
+    with engine.connect(FOREVER, "a test", write=True) as connection:
+        connection.execute("CREATE TABLE t (i BIGINT PRIMARY KEY)")
+    for i in range(3):
+        with engine.connect(FOREVER, "a test", write=True, brief=True) as connection:
+            connection.execute("INSERT INTO t VALUES (?)", [i])
+        assert log.exists()
+        with engine.connect(FOREVER, "a test", write=False) as connection:
+            assert connection.frame("SELECT i FROM t ORDER BY i", [Column("i", "int", "")])["i"].tolist() == list(
+                range(i + 1)
+            )
+    with engine.connect(FOREVER, "a test", write=True) as connection:
+        connection.execute("INSERT INTO t VALUES (9)")
+    assert not log.exists()

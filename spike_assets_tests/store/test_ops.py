@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spike_assets.granularity import H1, H4
-from spike_assets.store.ops import Pass, Provenance, State
+from spike_assets.store.ops import Pass, Provenance, Running, State
 from spike_assets.store.ops_tables import PASSES
 from spike_assets.store.store import Session, Store
 from spike_assets_tests.support import FOREVER, MemoryEngine
@@ -110,3 +110,26 @@ def test_backfills_are_kept_by_what_they_are_about(session: Session) -> None:
     assert session.ops.backfilled_until(H4, NOW, "some") is None
     session.ops.finish_backfill(H1, NOW, "some")
     assert session.ops.backfilled_until(H1, NOW, "some") is None
+
+
+def test_a_pass_under_way_is_part_of_the_state(session: Session) -> None:
+    state = State(NOW, NOW, NOW, 0, 17, Running("schedule", NOW, LATER, "host/42"))
+    session.ops.write_state(H1, state)
+    assert session.ops.state(H1) == state
+    session.ops.write_state(H1, replace(state, running=None))
+    assert session.ops.state(H1) == replace(state, running=None)
+
+
+def test_what_was_recorded_of_a_pass_first_stays(session: Session) -> None:
+    once = done()
+    session.ops.record(once)
+    session.ops.record(replace(once, status="failed", error="too late"))
+    rows = session._connection.frame("SELECT * FROM ops.passes", PASSES.columns)
+    assert rows["status"].tolist() == ["success"]
+
+
+def test_pips_are_kept_as_the_broker_says_them_last(session: Session) -> None:
+    assert session.ops.pips() == {}
+    session.ops.write_pips({"EUR_USD": -4, "USD_JPY": -2})
+    session.ops.write_pips({"USD_JPY": -3, "USD_THB": -2})
+    assert session.ops.pips() == {"EUR_USD": -4, "USD_JPY": -3, "USD_THB": -2}
