@@ -26,7 +26,7 @@ up: $(STAMP) ## the Dagster UI and daemon on your own settings
 	@$(BIN)/spike up
 
 test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(STAMP) ## ruff, formatting and mypy
 	$(BIN)/ruff check .

@@ -78,7 +78,7 @@ def test_a_run_has_the_granularitys_timeout(instance: dg.DagsterInstance) -> Non
     result = run(memory_pipeline(source), KEYS[:1], instance)
     (given,) = source.given
     assert 20 < given <= H1.timeout.total_seconds()
-    assert tag_of(instance, result) == "30"
+    assert tag_of(instance, result) == "40"
 
 
 def test_a_range_run_has_half_a_second_more_per_partition(instance: dg.DagsterInstance) -> None:
@@ -90,7 +90,7 @@ def test_a_range_run_has_half_a_second_more_per_partition(instance: dg.DagsterIn
 def test_the_backstop_of_a_run_that_others_launch_is_raised(instance: dg.DagsterInstance) -> None:
     source = WatchingSource()
     result = run(memory_pipeline(source), KEYS[:8], instance, tags={"dagster/max_runtime": "30"})
-    assert tag_of(instance, result) == "34"
+    assert tag_of(instance, result) == "44"
 
 
 def test_no_step_outlives_the_run(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:

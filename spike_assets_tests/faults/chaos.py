@@ -91,7 +91,7 @@ class Outcome:
     most_connections: int = 0
 
 
-TICKS = 8
+TICKS = 5
 HISTORY = {H1: 130, H4: 60, D: 60, W: 30}
 """How many candles lie before the first tick: more than a reconcile looks at."""
 DAYS = {H1: 7, H4: 7, D: 16, W: 80}

@@ -23,7 +23,7 @@ def test_a_fault_alone(kind: str, tmp_path: Path) -> None:
     with live(market, Store(MemoryEngine()), tmp_path) as platform:
         platform.load(market.opens[-TICKS])
         for at in range(len(market.opens) - TICKS, len(market.opens)):
-            if len(market.opens) - at in {7, 4, 3}:
+            if len(market.opens) - at in {4, 3}:
                 platform.server.faults.append(FAULTS[kind](chance, market, at))
             else:
                 platform.server.faults.clear()

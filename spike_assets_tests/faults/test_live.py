@@ -25,7 +25,7 @@ from spike_assets_tests.support import FOREVER, MemoryEngine, hashes, make_pipel
 NAMES = ("EUR_USD", "CHF_JPY")
 YEAR = Window(datetime(2025, 1, 5, 22, tzinfo=UTC), datetime(2026, 1, 9, 22, tzinfo=UTC))
 SPRING, AUTUMN = datetime(2025, 3, 9, 7, tzinfo=UTC), datetime(2025, 11, 2, 6, tzinfo=UTC)
-BEFORE_AND_BEHIND = {H1: timedelta(days=2), H4: timedelta(days=4), D: timedelta(days=15), W: timedelta(weeks=10)}
+BEFORE_AND_BEHIND = {H1: timedelta(hours=36), H4: timedelta(days=3), D: timedelta(days=8), W: timedelta(weeks=6)}
 EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 
@@ -131,7 +131,7 @@ def test_tick_by_tick_over_a_clock_change(
 ) -> None:
     reach = BEFORE_AND_BEHIND[granularity]
     window = Window(change - reach, change + reach)
-    assert live_ends_as_files_do(folder, server, clock, tmp_path, granularity, window) >= 15
+    assert live_ends_as_files_do(folder, server, clock, tmp_path, granularity, window) >= 9
 
 
 def test_the_settings_are_all_that_it_takes(
@@ -158,7 +158,7 @@ def test_the_settings_are_all_that_it_takes(
 def test_real_candles_tick_by_tick(tmp_path: Path, clock: Clock) -> None:
     """Real gaps, holidays and stray candles, over the clock change of March 2022."""
     names, folder = ("EUR_USD", "GBP_CHF", "AUD_NZD"), SHARED / "fx_h1"
-    window = Window(datetime(2022, 3, 11, tzinfo=UTC), datetime(2022, 3, 15, tzinfo=UTC))
+    window = Window(datetime(2022, 3, 11, 12, tzinfo=UTC), datetime(2022, 3, 14, 12, tzinfo=UTC))
     with OandaServer(FilesSource(folder), clock, instruments=names) as server:
         source = oanda_of(server.url, tmp_path)
         pipeline = memory(source, window.start, names)

@@ -54,7 +54,7 @@ def with_dagster(end: Pipe, url: str, database: Path, folder: Path, market: Mark
             end.send("success" if done.success else "failed")
 
 
-@pytest.mark.parametrize(("scheduler", "ticks"), [(bare, 12), (with_dagster, 3)], ids=["bare", "dagster"])
+@pytest.mark.parametrize(("scheduler", "ticks"), [(bare, 5), (with_dagster, 3)], ids=["bare", "dagster"])
 def test_the_same_tick_twice_at_once(scheduler: object, ticks: int, tmp_path: Path) -> None:
     market = Market(H1, Window(nth_candle_before(H1, END, 60), END))
     database = tmp_path / "spike.duckdb"

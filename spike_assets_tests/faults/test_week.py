@@ -67,7 +67,7 @@ def run_day(platform: Live, database: Path, folder: Path, market: Market, closes
 
 
 def test_a_week_with_daily_restarts(tmp_path: Path) -> None:
-    market = Market(H1, Window(nth_candle_before(H1, SUNDAY, 30), FRIDAY))
+    market = Market(H1, Window(nth_candle_before(H1, SUNDAY, 30), FRIDAY), ("EUR_USD",))
     closes = [close for close in market.closes if close > SUNDAY]
     database = tmp_path / "spike.duckdb"
     days = [closes[i : i + 24] for i in range(0, len(closes), 24)]

@@ -167,7 +167,7 @@ def test_prices_are_of_the_kind_that_was_chosen(server: OandaServer, tmp_path: P
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(page=st.integers(2, 60), hours=st.integers(1, 400), faults=st.sets(st.sampled_from(["doubled", "missing"])))
 def test_pages_lose_nothing_and_double_nothing(
     server_for_all: tuple[OandaServer, OandaSource], page: int, hours: int, faults: set[str]
