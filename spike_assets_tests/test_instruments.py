@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+from decimal import Decimal
 from typing import TypedDict
 
 import pytest
 
-from spike_assets.instruments import INSTRUMENTS, Instrument, instrument
+from spike_assets.instruments import GRIDS, INSTRUMENTS, PRICES, Instrument, grid_at, instrument
 from spike_assets_tests.shared_data import SHARED, needs_shared
 
 PIP_LOCATIONS = {
@@ -119,3 +120,56 @@ def test_every_currency_pair_of_captured_lists_has_the_pip_and_decimals_it_has_t
 @pytest.mark.parametrize("year", [2017, 2018])
 def test_captured_lists_hold_all_but_two_of_the_29(year: int) -> None:
     assert set(INSTRUMENTS) - {one["name"] for one in captured(year)} == UNLISTED
+
+
+# --- round numbers ----------------------------------------------------------------------------------------------------
+
+
+def test_the_frozen_grids_are_what_the_rule_said_when_they_were_frozen() -> None:
+    assert set(GRIDS) == set(PRICES) == set(INSTRUMENTS)
+    for name, grid in GRIDS.items():
+        assert grid_at(PRICES[name], instrument(name).pip_location) == grid
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_a_grid_stays_within_reason_while_the_price_moves(name: str) -> None:
+    """A fifth up or down, what the rule would say is at most the next step."""
+    for factor in (0.8, 1.25):
+        now = grid_at(PRICES[name] * factor, instrument(name).pip_location)
+        assert GRIDS[name].major / now.major in {0.2, 0.5, 1, 2, 5}
+        assert 0.0015 < GRIDS[name].major * 10.0 ** -instrument(name).decimals / (PRICES[name] * factor) < 0.04
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_tiers_contain_one_another(name: str) -> None:
+    grid = GRIDS[name]
+    assert grid.major % grid.minor == 0
+    assert grid.super == 10 * grid.major
+    assert grid.minor // 20 >= 5  # half a pip at least
+
+
+@pytest.mark.parametrize(
+    ("symbol", "price", "major", "minor"),
+    [
+        ("EUR_USD", 1.08, "0.01", "0.005"),
+        ("USD_JPY", 150, "1", "0.5"),
+        ("GBP_JPY", 190, "1", "0.5"),
+        ("USD_HUF", 350, "5", "1"),
+        ("USD_MXN", 18, "0.1", "0.05"),
+        ("USD_TRY", 42, "0.5", "0.1"),
+        ("USD_THB", 33, "0.5", "0.1"),
+        ("USD_CZK", 21, "0.1", "0.05"),
+        ("USD_CNH", 7.1, "0.1", "0.05"),
+        ("ZAR_JPY", 8.5, "0.1", "0.05"),
+    ],
+)
+def test_round_numbers_that_traders_know(symbol: str, price: float, major: str, minor: str) -> None:
+    grid = grid_at(price, instrument(symbol).pip_location)
+    tick = Decimal(1).scaleb(-instrument(symbol).decimals)
+    assert (grid.major * tick, grid.minor * tick) == (Decimal(major), Decimal(minor))
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_price_has_no_round_numbers(price: float) -> None:
+    with pytest.raises(ValueError, match="is not a price"):
+        grid_at(price, -4)
