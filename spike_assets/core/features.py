@@ -81,7 +81,7 @@ def features(
     known = ~np.isnan(distance)
     higher = distance > 0
     counts = _CandleCounts(events, candles)
-    relative_volume, volume_z = _against_slot(events, candles, granularity)
+    relative_volume, volume_z = against_slot(events, candles, granularity)
     columns: dict[str, object] = {
         "instrument": events["instrument"],
         "time": events["time"],
@@ -170,8 +170,8 @@ def _positions(events: pd.DataFrame, candles: pd.DataFrame) -> Ints:
     return at.astype(np.int64)
 
 
-def _against_slot(events: pd.DataFrame, candles: pd.DataFrame, granularity: Granularity) -> tuple[Floats, Floats]:
-    """Give `relative_volume` and `volume_z` of each event."""
+def against_slot(events: pd.DataFrame, candles: pd.DataFrame, granularity: Granularity) -> tuple[Floats, Floats]:
+    """Give `relative_volume` and `volume_z` of each event; of every candle, where the candles are given twice."""
     slots = market_hours.slot(granularity, market_hours.utc_index(candles["time"]))
     by_slot = np.lexsort((np.arange(len(candles)), slots, instrument_codes(candles)))
     place = np.empty(len(candles), dtype=np.int64)
