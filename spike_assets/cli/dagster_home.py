@@ -40,8 +40,9 @@ def serve(home: Path, port: int, environment: Mapping[str, str], say: Callable[[
         say(f"starting the Dagster UI and daemon (output in {os.path.relpath(home)})")
         place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
         children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
-        children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
         if children.wait_for("/server_info", port, requested):
+            # Behind the UI: both make the tables of an empty home, and one of two at once fails.
+            children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
             say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
             children.watch(requested)
         say("stopping")
