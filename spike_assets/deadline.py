@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from spike_assets.errors import DeadlineError
@@ -27,6 +27,10 @@ class Deadline:
     def left(self) -> timedelta:
         """Give what `remaining` gives, as a timedelta."""
         return timedelta(seconds=self.remaining())
+
+    def earlier(self, seconds: float) -> "Deadline":
+        """Give the deadline that comes so much before this one."""
+        return replace(self, at=self.at - seconds)
 
     def check(self, doing: str) -> None:
         """Raise `DeadlineError` when the time is up; `doing` says what was about to be done."""

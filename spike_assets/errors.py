@@ -10,7 +10,11 @@ class SpikeError(Exception):
 
 
 class TransientError(SpikeError):
-    """May succeed when tried again."""
+    """May succeed when tried again, but not within `retry_after` seconds: somebody asked for that."""
+
+    def __init__(self, text: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class PermanentError(SpikeError):

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("write it like https://api-fxpractice.oanda.com")
+        if "@" in parts.netloc:
+            raise ValueError("leave the name and password out of it; a proxy is set by HTTPS_PROXY")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("use https: the token would cross the network in plain text")
         return value.rstrip("/")
@@ -130,7 +132,7 @@ def _complaint(problem: dict[str, Any]) -> str:
     if not problem["loc"]:
         return says
     name = variable(str(problem["loc"][0]).lower())
-    if name in SECRETS:
+    if name in SECRETS or (name == "OANDA_URL" and "@" in str(problem["input"])):
         return f"{name}: {says}"
     given = problem["input"]
     shown = ",".join(map(str, given)) if isinstance(given, tuple) else given

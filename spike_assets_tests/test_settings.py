@@ -158,6 +158,13 @@ def test_a_broker_that_is_set_up_wrong(monkeypatch: pytest.MonkeyPatch, name: st
     assert SECRET not in str(error.value)
 
 
+def test_a_password_in_an_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker(monkeypatch, OANDA_URL=f"https://me:{SECRET}@proxy.example")
+    with pytest.raises(SettingsError, match="OANDA_URL: leave the name and password out of it") as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8765", "http://localhost:8765/", "https://proxy.example/oanda"])
 def test_another_host(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     broker(monkeypatch, OANDA_URL=url)

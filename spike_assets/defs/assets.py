@@ -106,7 +106,7 @@ class Run:
         """Give what is left of the run's time."""
         return self.deadline.remaining()
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Remember that the run failed."""
         records.failure(self.pipeline, self.granularity, self.running, error)
 

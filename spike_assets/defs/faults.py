@@ -16,7 +16,7 @@ def told_to_dagster(
     context: dg.OpExecutionContext | dg.AssetExecutionContext,
     granularity: Granularity,
     seconds_left: Callable[[], float],
-    failed: Callable[[Exception], None] = lambda _: None,
+    failed: Callable[[BaseException], None] = lambda _: None,
 ) -> Iterator[None]:
     """Ask for another attempt after a transient fault while there is time; fail in one line after any other.
 
@@ -30,15 +30,16 @@ def told_to_dagster(
     try:
         yield
     except TransientError as error:
-        if context.retry_number < granularity.retries and seconds_left() > RETRY_SECONDS:
+        wait = max(RETRY_SECONDS, error.retry_after)
+        if context.retry_number < granularity.retries and seconds_left() > wait:
             context.log.warning(str(error))
-            raise dg.RetryRequested(granularity.retries, RETRY_SECONDS) from error
+            raise dg.RetryRequested(granularity.retries, wait) from error
         failed(error)
         raise dg.Failure(str(error), allow_retries=False) from error
     except SpikeError as error:
         failed(error)
         raise dg.Failure(str(error), allow_retries=False) from error
-    except Exception as error:
+    except BaseException as error:  # a run that is cancelled, or out of time, too
         failed(error)
         raise
 

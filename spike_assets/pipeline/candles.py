@@ -4,7 +4,7 @@ Fetching holds no lock. What comes is validated; the rest goes into quarantine, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -14,6 +14,7 @@ from spike_assets.core.quality import validate
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
+from spike_assets.pipeline import records
 from spike_assets.pipeline.context import Pipeline, Watch
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.pipeline.summary import Summary
@@ -26,12 +27,23 @@ ASK_AGAIN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Received:
-    """What a source gave: asked at `now`, by which candles had to have closed; come at `fetched_at`."""
+    """What a source gave.
+
+    Attributes
+    ----------
+    now
+        When it was asked; by then candles had to have closed.
+    fetched_at
+        When the whole of it was there.
+    came_at
+        Per instrument, when its answer came, if before.
+    """
 
     asked: Mapping[str, Window]
     fetched: Fetched
     now: datetime
     fetched_at: datetime
+    came_at: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> tuple[str, ...]:
@@ -52,22 +64,28 @@ def windows(
     """Give what is to be asked for: per instrument from its last stored candle, or from the window's start.
 
     An instrument without any candle is asked for its warm-up as well. Nothing is asked of an instrument that has
-    every candle up to the window's end, and once a day only of one that the source does not know.
+    every candle up to the window's end, and once a day only of one that the source does not know. Before the first
+    pass, what lies between a backfill's candles and the warm-up is the backfill's business.
     """
+    first = records.last_processed(session, granularity) is None
     asked = willing(pipeline, session, granularity, now)
     newest = session.data.newest(granularity, asked, window.start - granularity.lookback)
-    starts = {i: _start(pipeline, granularity, window, newest.get(i)) for i in asked}
+    starts = {i: _start(pipeline, granularity, window, newest.get(i), first=first) for i in asked}
     return {i: Window(start, window.end) for i, start in starts.items() if start < window.end}
 
 
-def _start(pipeline: Pipeline, granularity: Granularity, window: Window, newest: datetime | None) -> datetime:
-    if newest is None:
-        if not pipeline.warmup:
-            return window.start
-        return market_hours.nth_candle_before(granularity, window.start, pipeline.warmup)
-    if newest >= window.start:
+def _start(
+    pipeline: Pipeline, granularity: Granularity, window: Window, newest: datetime | None, *, first: bool
+) -> datetime:
+    if newest is not None and newest >= window.start:
         return window.start
-    return market_hours.close_of(granularity, newest)
+    behind = None if newest is None else market_hours.close_of(granularity, newest)
+    if behind is not None and not first:
+        return behind
+    warm = window.start
+    if pipeline.warmup:
+        warm = market_hours.nth_candle_before(granularity, window.start, pipeline.warmup)
+    return warm if behind is None else max(warm, behind)
 
 
 def fetch(
@@ -77,7 +95,8 @@ def fetch(
     fetched = Fetched(no_candles())
     if asked:
         fetched = pipeline.source.fetch(granularity, asked, now=watch.started, deadline=deadline)
-    return Received(asked, fetched, watch.started, watch.now())
+    came_at = {instrument: watch.at(moment) for instrument, moment in fetched.came_at.items()}
+    return Received(asked, fetched, watch.started, watch.now(), came_at)
 
 
 def store(session: Session, granularity: Granularity, received: Received) -> Summary:
@@ -85,7 +104,8 @@ def store(session: Session, granularity: Granularity, received: Received) -> Sum
     summary = Summary("candles", unavailable=received.unavailable)
     with summary.timing(), session.transaction():
         told_apart = validate(received.fetched.candles, granularity, received.now)
-        changes = session.data.write_candles(granularity, told_apart.candles, received.fetched_at)
+        came_at = dict.fromkeys(told_apart.candles["instrument"], received.fetched_at) | dict(received.came_at)
+        changes = session.data.write_candles(granularity, told_apart.candles, came_at)
         session.pending.mark(granularity, [stage.name for stage in STAGES], changes.ranges())
         rejected = session.data.write_quarantine(granularity, told_apart.rejected, received.fetched_at)
         _note_unavailable(session, granularity, received)

@@ -34,6 +34,10 @@ class Watch:
         """Give the time of day, UTC."""
         return self.started + timedelta(milliseconds=self.milliseconds())
 
+    def at(self, monotonic: float) -> datetime:
+        """Give the time of day of a moment on the monotonic clock, UTC."""
+        return self.started + timedelta(seconds=monotonic - self._since)
+
     def milliseconds(self) -> float:
         """Give how long it has been."""
         return (time.monotonic() - self._since) * 1000

@@ -84,9 +84,10 @@ def process(
     deadline = deadline or Deadline.after(granularity.timeout)
     watch = Watch(now)
     running = records.starting(trigger, now, deadline.left())
+    work = deadline.earlier(records.noting(deadline.left()).total_seconds())
     try:
-        result = _process(pipeline, granularity, watch, running, deadline)
-    except Exception as error:
+        result = _process(pipeline, granularity, watch, running, work)
+    except BaseException as error:  # Ctrl-C too: whoever looks should see that nobody is at it any more
         records.failure(pipeline, granularity, running, error)
         raise
     return replace(result, duration_ms=watch.milliseconds())

@@ -26,6 +26,8 @@ BESIDE = frozenset({"backfill", "reconcile"})
 """Triggers of passes that run beside the live ones: how they go says nothing of whether the newest candles come."""
 
 _RECORD_FAILURE = timedelta(seconds=2)
+_SHARE = 10
+"""Noting a failure takes no more than so small a part of a pass's time."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,21 +53,45 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def noting(limit: timedelta) -> timedelta:
+    """Give what noting a failure may take of a pass's time."""
+    return min(_RECORD_FAILURE, limit / _SHARE)
+
+
 def begin(session: Session, granularity: Granularity, running: Running) -> None:
-    """Say that a pass has begun, and close the record of one that crashed."""
+    """Say that a pass has begun, and close the records of those that crashed."""
     before = _state(session, granularity)
     failures = before.consecutive_failures
-    if before.running and crashed(before.running, running.since):
-        _record_crash(session, granularity, before.running, running.since)
-        failures += before.running.trigger not in BESIDE
+    for other in session.ops.unfinished(granularity):
+        if crashed(other, running.since):
+            _record_crash(session, granularity, other, running.since)
+            failures += other.trigger not in BESIDE
     session.ops.write_state(granularity, replace(before, running=running, consecutive_failures=failures))
+    _record_running(session, granularity, running)
 
 
 def still_running(session: Session, granularity: Granularity, running: Running, until: datetime) -> None:
     """Say that a long pass is still at it, unless a live one that is under way has its place."""
-    state = _state(session, granularity)
+    state, later = _state(session, granularity), replace(running, until=until)
+    _record_running(session, granularity, later)
     if _others(state, running) is None:
-        session.ops.write_state(granularity, replace(state, running=replace(running, until=until)))
+        session.ops.write_state(granularity, replace(state, running=later))
+
+
+def _record_running(session: Session, granularity: Granularity, running: Running) -> None:
+    session.ops.record(
+        Pass(
+            granularity=granularity.name,
+            trigger=running.trigger,
+            window_start=None,
+            window_end=None,
+            started_at=running.since,
+            ended_at=running.until,
+            status="running",
+            process=running.process,
+            pass_id=running.pass_id,
+        )
+    )
 
 
 def _record_crash(session: Session, granularity: Granularity, gone: Running, noticed: datetime) -> None:
@@ -81,6 +107,7 @@ def _record_crash(session: Session, granularity: Granularity, gone: Running, not
             ended_at=noticed,
             status="crashed",
             error=error,
+            process=gone.process,
             pass_id=gone.pass_id,
         )
     )
@@ -123,6 +150,7 @@ def success(
             events=by_stage["events"].added if "events" in by_stage else 0,
             quarantined=by_stage["candles"].quarantined if "candles" in by_stage else 0,
             stages={summary.stage: round(summary.milliseconds, 3) for summary in summaries},
+            process=running.process,
             pass_id=running.pass_id,
         )
     )
@@ -130,7 +158,7 @@ def success(
 
 def failure(pipeline: Pipeline, granularity: Granularity, running: Running, error: BaseException) -> None:
     """Remember a pass that failed, if the store can be had; the failure itself is told by whoever called."""
-    deadline = Deadline.after(_RECORD_FAILURE)
+    deadline = Deadline.after(noting(running.until - running.since))
     try:
         with pipeline.store.writing(deadline, "noting a failure", brief=True) as session, session.transaction():
             if not pipeline.refused(session):  # else somebody else's store: it is well, the settings are not
@@ -162,6 +190,7 @@ def _record_failure(
             ended_at=max(running.since, pipeline.clock()),
             status="failed",
             error=_one_line(error),
+            process=running.process,
             pass_id=running.pass_id,
         )
     )

@@ -26,12 +26,16 @@ class Fetched:
         the last one wins, later on. Not validated: prices may be NaN, times may be off the grid.
     unavailable
         Instruments that the source does not know, with its own words.
+    came_at
+        Per instrument, when its answer came, on the monotonic clock (seconds): an answer that waits for others in the
+        same fetch must not seem newer than it is. Those not named came when the fetch ended.
     pip_locations
         The power of ten of a pip, of instruments of which the source has said it just now.
     """
 
     candles: pd.DataFrame
     unavailable: dict[str, str] = field(default_factory=dict)
+    came_at: dict[str, float] = field(default_factory=dict)
     pip_locations: dict[str, int] = field(default_factory=dict)
 
 

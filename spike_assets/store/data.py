@@ -1,7 +1,7 @@
 """The data tables of a granularity: reading stretches of them, and writing only what changed."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ class Span(NamedTuple):
 
 
 _NEWEST = (Column("instrument", "text", "whose candle"), Column("time", "time", "its open"))
+_SEEN = tuple(column for column in CANDLES.columns if column.name in (*CANDLES.key, *CANDLES.bookkeeping))
 _COUNT = (Column("n", "int", "how many"),)
 _REASONS = (Column("reason", "text", "why in quarantine"), *_COUNT)
 _COVERAGE = (
@@ -85,27 +86,35 @@ class Data:
             parameters,
         )
 
-    def write_candles(self, granularity: Granularity, candles: pd.DataFrame, fetched_at: datetime) -> Changes:
+    def write_candles(
+        self, granularity: Granularity, candles: pd.DataFrame, fetched_at: datetime | Mapping[str, datetime]
+    ) -> Changes:
         """Store valid candles, one per key, unless the stored one was fetched later.
 
         A candle that comes again with the same values is only noted as fetched again.
+
+        Parameters
+        ----------
+        fetched_at
+            When they were fetched: all of them, or each instrument's.
         """
-        fresh = storable(CANDLES, candles.assign(fetched_at=pd.Timestamp(fetched_at).as_unit("us")))
+        fresh = storable(CANDLES, candles.assign(fetched_at=_stamps(candles, fetched_at)))
         stored = self.read(granularity, CANDLES, _around(fresh))
         changed, _, at = difference(CANDLES, stored, fresh)
         older = np.ones(len(fresh), dtype=bool)
-        older[at >= 0] = np.asarray(stored["fetched_at"].iloc[at[at >= 0]] < fetched_at)
+        known = at >= 0
+        older[known] = _micros(stored)[at[known]] < _micros(fresh)[known]
         again = fresh[~changed & older]
         if len(again):
-            self._note_fetched_again(granularity, again, fetched_at)
+            self._note_fetched_again(granularity, again)
         return self._write(granularity, CANDLES, fresh[changed & older], at[changed & older])
 
-    def _note_fetched_again(self, granularity: Granularity, again: pd.DataFrame, fetched_at: datetime) -> None:
-        self._connection.load("again", CANDLES.columns[:2], again)
+    def _note_fetched_again(self, granularity: Granularity, again: pd.DataFrame) -> None:
+        self._connection.load("again", _SEEN, again)
         self._connection.execute(
-            f"UPDATE {granularity.schema}.candles AS t SET fetched_at = ? FROM again"  # noqa: S608
+            f"UPDATE {granularity.schema}.candles AS t SET fetched_at = again.fetched_at FROM again"  # noqa: S608
             " WHERE t.instrument = again.instrument AND t.time = again.time AND t.time >= ? AND t.time <= ?",
-            [fetched_at, *_hull(again)],
+            _hull(again),
         )
 
     def write_quarantine(self, granularity: Granularity, rejected: pd.DataFrame, fetched_at: datetime) -> Changes:
@@ -299,6 +308,16 @@ def content_hash(table: Table, rows: pd.DataFrame) -> str:
             digest.update(np.ascontiguousarray(values).tobytes())
         digest.update(name.encode())
     return digest.hexdigest()
+
+
+def _stamps(candles: pd.DataFrame, fetched_at: datetime | Mapping[str, datetime]) -> "pd.Series[pd.Timestamp]":
+    each = fetched_at if isinstance(fetched_at, Mapping) else dict.fromkeys(candles["instrument"], fetched_at)
+    times = pd.DatetimeIndex([each[name] for name in candles["instrument"]], tz="UTC").as_unit("us")
+    return pd.Series(times, index=candles.index)
+
+
+def _micros(candles: pd.DataFrame) -> Ints:
+    return np.asarray(pd.DatetimeIndex(candles["fetched_at"]).as_unit("us").asi8)
 
 
 def _selected(column: Column) -> str:

@@ -60,7 +60,7 @@ class State:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass, as it went."""
+    """One pass, as it went; or, while its status is `running`, as it began, `ended_at` being when it has to end."""
 
     granularity: str
     trigger: str
@@ -74,7 +74,14 @@ class Pass:
     quarantined: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    process: str | None = None
     pass_id: UUID = field(default_factory=uuid4)
+
+
+_UNFINISHED = tuple(
+    next(column for column in PASSES.columns if column.name == name)
+    for name in ("pass_id", "trigger", "started_at", "ended_at", "process")
+)
 
 
 class Ops:
@@ -121,19 +128,34 @@ class Ops:
             self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
 
     def record(self, done: Pass) -> None:
-        """Record how a pass ended; what was recorded of it first stays."""
+        """Record a pass, when it begins and when it ends; how it ended first stays."""
         values = asdict(done) | {"pass_id": str(done.pass_id), "stages": json.dumps(done.stages)}
+        ended = [name for name in values if name not in ("pass_id", "granularity", "trigger", "started_at", "process")]
         self._connection.execute(
-            f"INSERT INTO ops.passes ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
-            " ON CONFLICT (pass_id) DO NOTHING",
+            f"INSERT INTO ops.passes AS t ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
+            f" ON CONFLICT (pass_id) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in ended)}"
+            " WHERE t.status = 'running'",
             list(values.values()),
         )
+
+    def unfinished(self, granularity: Granularity) -> list[Running]:
+        """Give the passes that have begun and not told of their end, oldest first."""
+        rows = self._connection.frame(
+            "SELECT pass_id, trigger, started_at, ended_at, process FROM ops.passes"
+            " WHERE granularity = ? AND status = 'running' ORDER BY started_at",
+            _UNFINISHED,
+            [granularity.name],
+        )
+        return [
+            Running(trigger, since.to_pydatetime(), until.to_pydatetime(), process, UUID(str(pass_id)))
+            for pass_id, trigger, since, until, process in rows.itertuples(index=False)
+        ]
 
     def last_error(self, granularity: Granularity) -> str | None:
         """Give what was said of the newest pass that did not end well; None when all did."""
         rows = self._connection.frame(
             "SELECT error FROM ops.passes WHERE granularity = ? AND error IS NOT NULL ORDER BY ended_at DESC LIMIT 1",
-            PASSES.columns[-1:],
+            [column for column in PASSES.columns if column.name == "error"],
             [granularity.name],
         )
         return None if rows.empty else str(rows["error"].iloc[0])

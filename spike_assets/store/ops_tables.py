@@ -5,7 +5,7 @@ from spike_assets.store.tables import Column, Table
 _GRANULARITY = Column("granularity", "text", "`H1`, `H4`, `D` or `W`")
 _NEVER = "before the first"
 _IDLE = "when none is under way"
-_UNKNOWN = "when it failed or crashed"
+_UNKNOWN = "unless it went well"
 
 PROVENANCE = Table(
     "provenance",
@@ -49,13 +49,14 @@ PASSES = Table(
         Column("window_start", "time", "the candles it was about: from", null=_UNKNOWN),
         Column("window_end", "time", "the candles it was about: before", null=_UNKNOWN),
         Column("started_at", "time", "when it began"),
-        Column("ended_at", "time", "when it ended; of a crashed one, when that was noticed"),
-        Column("status", "text", "`success`, `no_new_data`, `failed` or `crashed`"),
+        Column("ended_at", "time", "when it ended; of a crashed one, when that was noticed; else when it has to have"),
+        Column("status", "text", "`running`, `success`, `no_new_data`, `failed` or `crashed`"),
         Column("candles", "int", "candles stored or corrected"),
         Column("events", "int", "events found"),
         Column("quarantined", "int", "candles put into quarantine"),
         Column("stages", "text", "JSON: milliseconds of each stage"),
         Column("error", "text", "why it did not end well, one line", null="when it did"),
+        Column("process", "text", "`host/pid` of its process", null="of passes before that was noted"),
     ),
     key=("pass_id",),
 )

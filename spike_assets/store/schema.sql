@@ -191,6 +191,7 @@ LEFT JOIN {schema}.events AS counted ON counted.instrument = ranked.instrument A
 GROUP BY ranked.instrument;
 
 -- migration 2: a pass is known from its start on, and pips as a broker tells them
+ALTER TABLE ops.passes ADD COLUMN process VARCHAR;
 ALTER TABLE ops.processing_state ADD COLUMN running_pass VARCHAR;
 ALTER TABLE ops.processing_state ADD COLUMN running_trigger VARCHAR;
 ALTER TABLE ops.processing_state ADD COLUMN running_since TIMESTAMPTZ;

@@ -1,5 +1,7 @@
 """Which candles are asked for, and what becomes of those that come."""
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +13,9 @@ from spike_assets.deadline import Deadline
 from spike_assets.errors import DeadlineError
 from spike_assets.granularity import GRANULARITIES, H1, D, Granularity
 from spike_assets.market_hours import Window, candle_times, close_of
-from spike_assets.pipeline import candles
+from spike_assets.pipeline import candles, records
 from spike_assets.pipeline.context import Watch
+from spike_assets.sources.base import Fetched
 from spike_assets.store.pending import Mark
 from spike_assets.store.tables import CANDLES, QUARANTINE
 from spike_assets_tests.pipeline.markets import (
@@ -287,3 +290,44 @@ def test_nothing_to_ask_for_asks_nobody() -> None:
     received = candles.fetch(memory(source), H1, {}, Watch(NOW), Deadline.after(timedelta(0)))
     assert source.asked == []
     assert received.fetched.candles.empty
+
+
+class Slow(FrameSource):
+    """A source whose first answer has come long before the fetch ends; meanwhile somebody else asks and stores."""
+
+    meanwhile: Any = None
+
+    def fetch(self, *arguments: Any, **options: Any) -> Fetched:
+        came = time.monotonic()
+        fetched = super().fetch(*arguments, **options)
+        if self.meanwhile:
+            act, self.meanwhile = self.meanwhile, None
+            act()
+        return replace(fetched, came_at=dict.fromkeys(NAMES, came))
+
+
+def test_an_older_answer_does_not_replace_a_newer_one_because_its_fetch_took_longer() -> None:
+    source = Slow(market().candles)
+    pipeline = memory(source)
+    newer = changed(source, "EUR_USD", 20, volume=99)
+
+    def meanwhile() -> None:
+        source.candles = newer
+        run_window(pipeline, H1, ONE_HOUR, NOW + timedelta(milliseconds=1))
+
+    source.meanwhile = meanwhile
+    run_window(pipeline, H1, ONE_HOUR, NOW)
+    with pipeline.store.reading(FOREVER) as session:
+        stored = session.data.read(H1, CANDLES)
+    assert stored.set_index("instrument")["volume"].to_dict() == {"EUR_USD": 99, "USD_JPY": 7}
+
+
+def test_before_the_first_pass_a_backfills_candles_are_no_gap() -> None:
+    """They may be years old; what lies behind them the backfill brings."""
+    source = market(range(-200, 48))
+    pipeline = memory(source, warmup=10)
+    with pipeline.store.writing(FOREVER, "a test") as session, session.transaction():
+        records.begin(session, H1, records.starting("backfill", NOW, timedelta(hours=1)))
+    run_window(pipeline, H1, Window(hour(-200), hour(-190)), NOW)
+    run_window(pipeline, H1, ONE_HOUR, NOW + timedelta(minutes=1))
+    assert {start for start, _ in asked(source).values()} == {10}

@@ -180,3 +180,33 @@ def test_a_backfill_leaves_the_live_passes_count_of_failures_and_times_alone() -
 
 def interrupt(_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_pass_that_is_killed_while_another_one_is_under_way_is_not_forgotten() -> None:
+    pipeline, _ = looking()
+    dead = Running("schedule", hour(20), hour(20) + LIMIT, a_dead_process())
+    begin(pipeline, dead)
+    with pipeline.store.writing(FOREVER, "a test") as session, session.transaction():
+        session.ops.write_state(H1, replace(state(pipeline), running=records.starting("reconcile", hour(20), LIMIT)))
+    process(pipeline, H1)
+    assert [(row["trigger"], row["status"]) for row in recorded(pipeline)] == [
+        ("schedule", "crashed"),
+        ("cli", "success"),
+    ]
+
+
+def test_a_pass_that_is_interrupted_says_so() -> None:
+    pipeline, source = looking()
+    source.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        process(pipeline, H1)
+    assert [(row["status"], row["error"]) for row in recorded(pipeline)] == [("failed", "interrupted")]
+    assert state(pipeline).running is None
+
+
+def test_a_pass_under_way_is_among_the_passes() -> None:
+    pipeline, _ = looking()
+    running = records.starting("cli", hour(20), LIMIT)
+    begin(pipeline, running)
+    (row,) = recorded(pipeline)
+    assert (row["status"], row["process"], row["ended_at"]) == ("running", running.process, running.until)

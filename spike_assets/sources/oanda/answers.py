@@ -1,6 +1,7 @@
 """Reading what OANDA answers: candles and instruments. What was not asked for is a fault, not data."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,12 +23,13 @@ class Told(NamedTuple):
     """What OANDA told of one instrument's candles.
 
     `candles` has `CANDLE_COLUMNS`, in the order told; `complete` says of each whether it is finished; `sent_at` is the
-    broker's time of day, UTC.
+    broker's time of day, UTC; `came_at` when it was here, on the monotonic clock (of several answers, the first).
     """
 
     candles: pd.DataFrame
     complete: npt.NDArray[np.bool_]
     sent_at: datetime
+    came_at: float
 
 
 def candles(answer: Answer, granularity: Granularity, instrument: str, price: str) -> Told:
@@ -36,15 +38,21 @@ def candles(answer: Answer, granularity: Granularity, instrument: str, price: st
 
 
 def latest(answer: Answer, granularity: Granularity, instruments: Iterable[str], price: str) -> dict[str, Told]:
-    """Read the answer of the endpoint of latest candles: one list per instrument that was asked for."""
+    """Read the answer of the endpoint of latest candles: those of the instruments in it that can be read.
+
+    One that is not there, or cannot be read, is no reason to be silent of the others; none at all is.
+    """
     parts = answer.body.get("latestCandles")
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise SenselessError("it has no latestCandles")
     by_name = {_name(part): part for part in parts}
-    missing = [instrument for instrument in instruments if instrument not in by_name]
-    if missing:
-        raise SenselessError(f"{missing[0]} is missing")
-    return {name: _told(answer, by_name[name], granularity, name, price) for name in instruments}
+    told: dict[str, Told] = {}
+    for name in instruments:
+        with suppress(SenselessError):
+            told[name] = _told(answer, by_name.get(name, {}), granularity, name, price)
+    if not told:
+        raise SenselessError("it has nobody's candles")
+    return told
 
 
 def pip_locations(answer: Answer) -> dict[str, int]:
@@ -52,6 +60,8 @@ def pip_locations(answer: Answer) -> dict[str, int]:
     parts = answer.body.get("instruments")
     if not isinstance(parts, list):
         raise SenselessError("it has no instruments")
+    if not parts:
+        raise SenselessError("an account without any instrument")
     try:
         return {str(part["name"]): int(part["pipLocation"]) for part in parts}
     except (KeyError, TypeError, ValueError) as error:
@@ -65,7 +75,7 @@ def _told(answer: Answer, body: Mapping[str, Any], granularity: Granularity, ins
     if not isinstance(rows, list):
         raise SenselessError("it has no candles")
     try:
-        return Told(*_columns(rows, instrument, price), answer.sent_at)
+        return Told(*_columns(rows, instrument, price), answer.sent_at, answer.came_at)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SenselessError(f"a candle of {instrument} cannot be read") from error
 

@@ -4,6 +4,7 @@ Nothing here knows what a candle is. The token goes into one header, and nowhere
 """
 
 import json
+import math
 import random
 import threading
 import time
@@ -14,11 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import requests
+from urllib3.connection import HTTPConnection
 
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SourceError, TransientError
 from spike_assets.sources.oanda.limits import CONNECTIONS_PER_SECOND, REQUESTS_PER_SECOND, RateLimit
-from spike_assets.sources.oanda.transport import open_session
+from spike_assets.sources.oanda.transport import Guard, open_session
 
 T = TypeVar("T")
 
@@ -40,11 +42,22 @@ _LONGEST_ANSWER = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the body, when it was sent by the broker's clock (UTC), and what to quote to their support."""
+    """What came back.
+
+    Attributes
+    ----------
+    sent_at
+        When it was sent, by the broker's clock, UTC.
+    request_id
+        What to quote to their support.
+    came_at
+        When it was here, on the monotonic clock, seconds.
+    """
 
     body: dict[str, Any]
     sent_at: datetime
     request_id: str
+    came_at: float = field(default_factory=time.monotonic)
 
 
 class RefusedError(SourceError):
@@ -92,14 +105,15 @@ class Client:
     token: str = field(repr=False)
     first_wait: float = _FIRST_WAIT
     silence: float = _SILENCE_SECONDS
-    requests_limit: RateLimit = field(default_factory=lambda: RateLimit.shared("oanda-requests", REQUESTS_PER_SECOND))
+    requests_limit: RateLimit = field(default_factory=lambda: RateLimit.shared("requests", REQUESTS_PER_SECOND))
     connections_limit: RateLimit = field(
-        default_factory=lambda: RateLimit.shared("oanda-connections", CONNECTIONS_PER_SECOND)
+        default_factory=lambda: RateLimit.shared("new connections", CONNECTIONS_PER_SECOND)
     )
 
     def __post_init__(self) -> None:
         self._thread = threading.local()
-        self._session = open_session(self.token, CONNECTIONS, self._before_connecting)
+        self._not_before = -math.inf
+        self._session = open_session(self.token, CONNECTIONS, self)
         self._session.headers["Accept-Datetime-Format"] = "RFC3339"
 
     def close(self) -> None:
@@ -116,48 +130,72 @@ class Client:
         TransientError
             No answer in time; the text says what came instead.
         """
+        deadline.check(f"asking OANDA for {path}")
         wait = self.first_wait
         while True:
-            deadline.check(f"asking OANDA for {path}")
+            self._wait_until_welcome(deadline)
             self.requests_limit.take(deadline)
             try:
                 return _sensible(path, self._ask(path, parameters, deadline), read)
             except _FaultError as fault:
                 # The longer one: nobody is asked sooner than they said, or all at once.
-                pause = max(fault.wait or 0.0, wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                asked_for = fault.wait or 0.0
+                self._not_before = max(self._not_before, time.monotonic() + asked_for)
+                pause = max(asked_for, wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 if pause >= deadline.remaining():
-                    raise TransientError(f"{fault}; there is no time left to ask again, the next pass does") from fault
+                    text = f"{fault}; there is no time left to ask again, the next pass does"
+                    raise TransientError(text, retry_after=asked_for) from fault
             time.sleep(pause)
             wait = min(2 * wait, _LONGEST_WAIT)
 
+    def _wait_until_welcome(self, deadline: Deadline) -> None:
+        """Wait as long as the broker asked us to, whichever thread it said so."""
+        wait = self._not_before - time.monotonic()
+        if wait >= deadline.remaining():
+            text = f"OANDA asked not to be asked for {wait:.0f} s; the next pass asks again"
+            raise TransientError(text, retry_after=wait)
+        if wait > 0:
+            time.sleep(wait)
+
     def _ask(self, path: str, parameters: Mapping[str, str | int], deadline: Deadline) -> Answer:
-        self._thread.deadline = deadline
+        self._thread.deadline, self._thread.guard = deadline, Guard()
         left = max(deadline.remaining(), 0.001)
+        request_id = "none"
         try:
-            with self._session.get(
-                self.url + path,
-                params=dict(parameters),
-                timeout=(min(_CONNECT_SECONDS, left), min(self.silence, left)),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                text = _read(response, deadline)
+            with (
+                self._thread.guard.until(deadline),
+                self._session.get(
+                    self.url + path,
+                    params=dict(parameters),
+                    timeout=(min(_CONNECT_SECONDS, left), min(self.silence, left)),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                request_id = _request_id(response)
+                text = _read(response)
         except requests.RequestException as error:
-            raise _FaultError(f"{self.url} does not answer GET {path} ({_why(error)})") from error
+            why = "it answers too slowly" if deadline.remaining() <= 0 else _why(error)
+            raise _FaultError(f"{self.url} does not answer GET {path} ({why}, RequestID {request_id})") from error
         return self._judged(path, response, text)
 
     def _judged(self, path: str, response: requests.Response, text: bytes) -> Answer:
-        request_id = response.headers.get("RequestID", "none")
+        request_id = _request_id(response)
         if response.status_code == _OK:
-            return Answer(_json(path, text, request_id), _sent_at(response), request_id)
+            return Answer(_json(path, text, request_id), _sent_at(path, response), request_id)
         says = _message(text) or response.reason
         told = f"OANDA answered {response.status_code} ({says}) to GET {path} (RequestID {request_id})"
         if response.status_code == _TOO_MANY or response.status_code >= _AT_FAULT:
-            raise _FaultError(told, _retry_after(response))
+            raise _FaultError(told, _retry_after(path, response))
         raise RefusedError(f"{told}; {_advice(response.status_code, says)}", response.status_code, says)
 
-    def _before_connecting(self) -> None:
+    def before_connecting(self) -> None:
+        """Wait until another connection may be opened. Called by the session, in the thread that asks."""
         self.connections_limit.take(self._thread.deadline)
+
+    def in_use(self, connection: HTTPConnection) -> None:
+        """Have this connection cut when the time is up. Called by the session, in the thread that asks."""
+        self._thread.guard.connection = connection
 
 
 def _sensible(path: str, answer: Answer, read: Callable[[Answer], T]) -> T:
@@ -169,16 +207,18 @@ def _sensible(path: str, answer: Answer, read: Callable[[Answer], T]) -> T:
         ) from error
 
 
-def _read(response: requests.Response, deadline: Deadline) -> bytes:
-    """Read the body, however slowly it drips, until the deadline."""
+def _request_id(response: requests.Response) -> str:
+    return str(response.headers.get("RequestID", "none"))
+
+
+def _read(response: requests.Response) -> bytes:
+    """Read the body."""
     parts, length = [], 0
     for part in response.iter_content(256 * 1024):
         parts.append(part)
         length += len(part)
-        if deadline.remaining() <= 0:
-            raise _FaultError("OANDA's answer came too slowly")
         if length > _LONGEST_ANSWER:
-            raise _FaultError("OANDA's answer has no end")
+            raise _FaultError(f"OANDA's answer has no end (RequestID {_request_id(response)})")
     return b"".join(parts)
 
 
@@ -201,15 +241,16 @@ def _message(text: bytes) -> str | None:
     return str(body["errorMessage"]) if isinstance(body, dict) and "errorMessage" in body else None
 
 
-def _sent_at(response: requests.Response) -> datetime:
+def _sent_at(path: str, response: requests.Response) -> datetime:
     """Give the broker's time of day, to the second."""
     try:
         return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
     except (ValueError, TypeError) as error:
-        raise _FaultError("OANDA's answer does not say when it was sent") from error
+        text = f"OANDA's answer to GET {path} does not say when it was sent (RequestID {_request_id(response)})"
+        raise _FaultError(text) from error
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(path: str, response: requests.Response) -> float | None:
     """Give how long we are asked to wait: seconds, or until a date by the broker's own clock."""
     says = response.headers.get("Retry-After")
     if says is None:
@@ -220,7 +261,7 @@ def _retry_after(response: requests.Response) -> float | None:
         until = parsedate_to_datetime(says)
     except (ValueError, TypeError):
         return None  # not a wait that anybody could keep
-    return max(0.0, (until.astimezone(UTC) - _sent_at(response)).total_seconds())
+    return max(0.0, (until.astimezone(UTC) - _sent_at(path, response)).total_seconds())
 
 
 def _why(error: requests.RequestException) -> str:

@@ -3,6 +3,7 @@
 One question serves all instruments that lack their newest candle only; the others' gaps are asked for one by one.
 """
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import pandas as pd
 
 from spike_assets import market_hours
 from spike_assets.deadline import Deadline
+from spike_assets.errors import TransientError
 from spike_assets.granularity import NEW_YORK, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.sources.base import Fetched, no_candles
@@ -48,6 +50,8 @@ _STRAYS = 24
 _FIRST_WAIT = 0.5
 _RESERVE = timedelta(seconds=10).total_seconds()
 """What is left of a pass's time for everything behind the fetch, when it waits for a candle to be complete."""
+
+_log = logging.getLogger(__name__)
 
 
 class OandaSource:
@@ -100,8 +104,8 @@ class OandaSource:
         if gaps:
             self._list_instruments(deadline)
         told = self._latest(granularity, [i for i in windows if i not in gaps], deadline)
-        # One that the answer does not reach, because the broker's clock is ahead of `now`.
-        gaps += [i for i, says in told.items() if len(says.candles) and says.candles["time"].min() > newest.start]
+        # Those that the answer is silent of, or does not reach because the broker's clock is ahead of `now`.
+        gaps += [i for i in windows if i not in gaps and self._has(i) and not _reaches(told.get(i), newest)]
         histories, unknown = self._histories(granularity, {i: windows[i] for i in gaps if self._has(i)}, deadline)
         told |= histories
         told |= self._completed(granularity, told, windows, newest, deadline)
@@ -109,6 +113,7 @@ class OandaSource:
         return Fetched(
             _closed(granularity, told, windows),
             {i: "not among the account's instruments" for i in windows if not self._has(i)} | unknown,
+            {i: says.came_at for i, says in told.items()},
             {i: pips[i] for i in windows if i in pips},
         )
 
@@ -169,8 +174,8 @@ class OandaSource:
     def _history(self, granularity: Granularity, instrument: str, window: Window, deadline: Deadline) -> Told:
         """Ask for one instrument's candles, page by page.
 
-        A page begins with the last candle of the one before, which then counts: whether OANDA leaves out a page's
-        first candle has been seen to depend on more than on what it was asked.
+        A page begins with the last candle of the one before, and may lack it all the same: whether OANDA leaves out a
+        page's first candle has been seen to depend on more than on what it was asked. So none relies on the other.
         """
         pages: list[Told] = []
         start, full = window.start, True
@@ -189,9 +194,9 @@ class OandaSource:
                 lambda answer: answers.candles(answer, granularity, instrument, self.price),
                 deadline,
             )
-            pages = [*pages[:-1], *(_before(last, start) for last in pages[-1:]), page]
+            pages.append(page)
             last = start if page.candles.empty else page.candles["time"].max().to_pydatetime().astimezone(UTC)
-            full = len(page.candles) >= count and last > start
+            full = len(page.candles) >= count - 1 and last > start
             start = last
         return _joined(pages)
 
@@ -213,7 +218,11 @@ class OandaSource:
                 break  # the clocks differ by more than this pass may wait
             time.sleep(wait)
             wait *= 2
-            again = self._ask_latest(granularity, open_, deadline)
+            try:
+                again = self._ask_latest(granularity, open_, deadline.earlier(_RESERVE))
+            except TransientError as error:
+                _log.warning("candles that are late are left to the next pass: %s", error)
+                break
             done |= {i: _joined([_before(told[i], newest.start), says]) for i, says in again.items()}
             open_ = [i for i in open_ if i in again and _is_open(granularity, again[i], newest)]
         return done
@@ -229,6 +238,11 @@ def _lacks_only(granularity: Granularity, window: Window, newest: Window) -> boo
     )
 
 
+def _reaches(told: Told | None, newest: Window) -> bool:
+    """Tell whether an answer says anything of the newest candle: that it is there, or that there is none."""
+    return told is not None and (told.candles.empty or bool(told.candles["time"].min() <= newest.start))
+
+
 def _count(granularity: Granularity, window: Window) -> int:
     """Give how many candles to ask for, so that one answer holds the window if any can."""
     reach = min(window.end, window.start + 2 * MOST_CANDLES * granularity.step)
@@ -242,17 +256,17 @@ def _batches(names: Sequence[str]) -> list[tuple[str, ...]]:
 def _before(told: Told, time_: datetime) -> Told:
     """Give what was told of the candles that open before a time."""
     earlier = np.asarray(told.candles["time"] < time_)
-    return Told(told.candles[earlier], told.complete[earlier], told.sent_at)
+    return Told(told.candles[earlier], told.complete[earlier], told.sent_at, told.came_at)
 
 
 def _joined(pages: Sequence[Told]) -> Told:
+    """Give several answers as one; of a candle that came twice the last one counts."""
     if len(pages) == 1:
         return pages[0]
-    return Told(
-        pd.concat([page.candles for page in pages], ignore_index=True),
-        np.concatenate([page.complete for page in pages]),
-        pages[-1].sent_at,
-    )
+    candles = pd.concat([page.candles for page in pages], ignore_index=True)
+    last = np.asarray(~candles.duplicated("time", keep="last"))
+    complete = np.concatenate([page.complete for page in pages])
+    return Told(candles[last], complete[last], pages[-1].sent_at, pages[0].came_at)
 
 
 def _are_closed(granularity: Granularity, told: Told) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":

@@ -1,7 +1,10 @@
-"""The wire to OANDA: a pooled session whose connections are kept, ask before they are opened, and carry the token."""
+"""The wire to OANDA: a pooled session whose connections are kept, carry the token, and tell of themselves."""
 
-from collections.abc import Callable
-from typing import Any
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -9,15 +12,53 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.poolmanager import PoolManager
 
+from spike_assets.deadline import Deadline
 
-def open_session(token: str, connections: int, before_connecting: Callable[[], None]) -> requests.Session:
-    """Give a session of at most so many connections; `before_connecting` is called before each is opened."""
+
+class Watcher(Protocol):
+    """Is told of connections, in the thread that uses them."""
+
+    def before_connecting(self) -> None:
+        """Hear that a connection is about to be opened."""
+        ...
+
+    def in_use(self, connection: HTTPConnection) -> None:
+        """Hear that a request is about to be sent on this one."""
+        ...
+
+
+def open_session(token: str, connections: int, watcher: Watcher) -> requests.Session:
+    """Give a session of at most so many connections."""
     session = requests.Session()
     session.auth = _Token(token)
-    adapter = _Adapter(connections, before_connecting)
+    adapter = _Adapter(connections, watcher)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+class Guard:
+    """Cuts a connection at the deadline. A timeout of the socket would start anew with every byte that drips in."""
+
+    def __init__(self) -> None:
+        self.connection: HTTPConnection | None = None
+
+    @contextmanager
+    def until(self, deadline: Deadline) -> Iterator[None]:
+        """Cut whatever connection is in use when the deadline comes inside the block."""
+        timer = threading.Timer(deadline.remaining(), self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        wire = self.connection.sock if self.connection else None
+        if wire is not None:
+            with suppress(OSError):  # it was closed just now
+                wire.shutdown(socket.SHUT_RDWR)
 
 
 class _Token(requests.auth.AuthBase):
@@ -32,32 +73,50 @@ class _Token(requests.auth.AuthBase):
 
 
 class _Adapter(HTTPAdapter):
-    """Transport that asks before it opens a connection."""
+    """Transport whose connections, straight or through a proxy, tell the watcher."""
 
-    def __init__(self, connections: int, before_connecting: Callable[[], None]) -> None:
-        self._before_connecting = before_connecting
+    def __init__(self, connections: int, watcher: Watcher) -> None:
+        self._pools = _pools(watcher)
         super().__init__(pool_connections=1, pool_maxsize=connections, pool_block=True)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make a pool whose connections ask first. Called by `HTTPAdapter`."""
-        before = self._before_connecting
-
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                before()
-                super().connect()
-
-        class Secure(HTTPSConnection):
-            def connect(self) -> None:
-                before()
-                super().connect()
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
+        """Make the pools of straight connections. Called by `HTTPAdapter`."""
         super().init_poolmanager(*arguments, **options)
         manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        manager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> PoolManager:
+        """Give the pools of connections through a proxy. Called by `HTTPAdapter`."""
+        manager: PoolManager = super().proxy_manager_for(*arguments, **options)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _pools(watcher: Watcher) -> dict[str, Any]:
+    """Give the classes of connection pools by scheme."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            watcher.before_connecting()
+            super().connect()
+
+        def request(self, *arguments: Any, **options: Any) -> None:
+            watcher.in_use(self)
+            super().request(*arguments, **options)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            watcher.before_connecting()
+            super().connect()
+
+        def request(self, *arguments: Any, **options: Any) -> None:
+            watcher.in_use(self)
+            super().request(*arguments, **options)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}

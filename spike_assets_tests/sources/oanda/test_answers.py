@@ -101,7 +101,9 @@ def test_latest_candles_of_everybody_or_none(content: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"instruments": [{}]}, {"instruments": [{"name": "X", "pipLocation": "y"}]}], ids=str
+    "content",
+    [{}, {"instruments": []}, {"instruments": [{}]}, {"instruments": [{"name": "X", "pipLocation": "y"}]}],
+    ids=str,
 )
 def test_a_list_of_instruments_has_names_and_pips(content: Any) -> None:
     with pytest.raises(SenselessError):
@@ -134,3 +136,9 @@ def test_captured_lists_of_instruments(year: int) -> None:
     pips = answers.pip_locations(answer(captured(f"account_instruments_{year}.json")))
     assert (pips["EUR_USD"], pips["USD_JPY"], pips["USD_THB"]) == (-4, -2, -2)
     assert "USD_RON" not in pips
+
+
+def test_whoever_cannot_be_read_does_not_silence_the_others() -> None:
+    parts = [body(candle()), body(candle(mid=None), instrument="USD_JPY")]
+    told = answers.latest(answer({"latestCandles": parts}), H1, ["USD_JPY", "EUR_USD", "GBP_USD"], "mid")
+    assert list(told) == ["EUR_USD"]

@@ -1,6 +1,7 @@
 """How OANDA is asked over HTTP: again where it helps, in plain words where it does not, and the token nowhere."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -111,10 +112,27 @@ def test_nobody_is_asked_sooner_than_they_said(server: OandaServer, client: Clie
     assert len(server.requests) == 2
 
 
-def test_an_answer_that_drips_for_ever_ends_at_the_deadline(server: OandaServer, client: Client) -> None:
-    server.faults.append(Drip(30))
-    with pytest.raises(TransientError):
-        ask(client, f"/v3/accounts/{ACCOUNT}/instruments", within(1.5))
+def test_an_answer_that_drips_for_ever_ends_at_the_deadline(server: OandaServer, tmp_path: Path) -> None:
+    """Each piece comes long before the socket would give up."""
+    client = client_of(server.url, tmp_path, silence=60)
+    server.faults.append(Drip(100))
+    begun = time.monotonic()
+    with pytest.raises(TransientError, match=r"it answers too slowly, RequestID \d+"):
+        ask(client, f"/v3/accounts/{ACCOUNT}/instruments", within(1))
+    assert time.monotonic() - begun < 9  # a piece comes every ten seconds
+    client.close()
+
+
+def test_nobody_asks_while_the_broker_wants_to_be_left_alone(server: OandaServer, client: Client) -> None:
+    """Whoever was told so, in whatever thread."""
+    server.faults.append(Status(429, retry_after="40", times=1))
+    with pytest.raises(TransientError) as told:
+        ask(client, deadline=within(5))
+    assert told.value.retry_after == 40
+    with pytest.raises(TransientError, match="asked not to be asked for") as later:
+        ask(client, deadline=within(5))
+    assert 30 < later.value.retry_after <= 40
+    assert len(server.requests) == 1
 
 
 def test_an_answer_that_makes_no_sense_is_asked_for_again(server: OandaServer, client: Client) -> None:
@@ -242,3 +260,15 @@ def test_the_server_never_sees_too_many_requests(server: OandaServer, tmp_path: 
         ask(client)
     client.close()
     assert server.most_requests_in_a_second() <= 120
+
+
+def test_connections_through_a_proxy_count_too(
+    server: OandaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    client = client_of("http://broker.invalid", tmp_path, limited=True)
+    assert "account" in ask(client).body  # the server stands for the proxy and the broker behind it
+    client.close()
+    assert len(server.connections) == 1
+    assert (tmp_path / "connections.limit").stat().st_size > 0

@@ -58,7 +58,7 @@ def test_no_second_sees_more(time: Time, tmp_path: Path, most: int) -> None:
 def test_whoever_cannot_wait_is_told_so_and_takes_nothing(time: Time, tmp_path: Path) -> None:
     limit = RateLimit(tmp_path / "limit", 1)
     limit.take(never(time))
-    with pytest.raises(DeadlineError, match="OANDA allows 1 of these a second"):
+    with pytest.raises(DeadlineError, match="OANDA allows 1 requests a second"):
         limit.take(Deadline(time.now + 0.5, time.monotonic))
     assert time.slept == []
     limit.take(never(time))

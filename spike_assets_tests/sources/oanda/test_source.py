@@ -1,8 +1,10 @@
 """What OANDA is asked for, and which of its candles are taken."""
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from spike_assets.errors import TransientError
 from spike_assets.granularity import GRANULARITIES, H1, H4, D, Granularity, W
 from spike_assets.instruments import INSTRUMENTS, instrument
 from spike_assets.market_hours import Window, candle_times, close_of, last_closed
-from spike_assets.sources.base import CANDLE_COLUMNS, Fetched
+from spike_assets.sources.base import CANDLE_COLUMNS, Fetched, no_candles
 from spike_assets.sources.oanda import OandaSource, source
 from spike_assets.sources.oanda.client import RefusedError
 from spike_assets.sources.simulated import SimulatedSource
@@ -205,6 +207,37 @@ def test_years_come_in_pages_of_five_thousand(server: OandaServer, oanda: OandaS
     assert "to" not in "".join(pages[0])
 
 
+def test_a_broker_that_leaves_out_the_first_candle_of_a_page_loses_us_none(
+    oanda: OandaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was asked: the page before has that candle, and a page that is short by one is no last page."""
+    window = Window(newest(H1).end - timedelta(hours=60), newest(H1).end)
+    monkeypatch.setattr(source, "MOST_CANDLES", 12)
+    ask = oanda.client.get
+    pages = 0
+
+    def leaving_out(path: str, parameters: Any, read: Any, deadline: Any) -> Any:
+        nonlocal pages
+        answer = ask(path, parameters, read, deadline)
+        if "instruments/" not in path:
+            return answer
+        pages += 1
+        return answer if pages == 1 else answer._replace(candles=answer.candles[1:], complete=answer.complete[1:])
+
+    monkeypatch.setattr(oanda.client, "get", leaving_out)
+    got = fetch(oanda, H1, {"EUR_USD": window}).candles
+    assert rows(got) == rows(simulated(H1, {"EUR_USD": window}))
+    assert pages >= 4
+
+
+def test_an_answer_is_as_old_as_it_is(oanda: OandaSource) -> None:
+    """Not as old as the slowest answer of the same fetch."""
+    window = Window(NOW - timedelta(days=2), newest(H1).end)
+    before = time.monotonic()
+    fetched = fetch(oanda, H1, {"EUR_USD": newest(H1), "CHF_JPY": window})
+    assert before < fetched.came_at["EUR_USD"] < fetched.came_at["CHF_JPY"] < time.monotonic()
+
+
 # --- what is closed ---------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +330,41 @@ def test_hours_without_a_tick_have_no_candle(server: OandaServer, oanda: OandaSo
     assert paths(server) == [LATEST]
 
 
+def test_a_broker_that_breaks_while_a_late_candle_is_waited_for(
+    server: OandaServer, oanda: OandaSource, clock: Clock
+) -> None:
+    """What has come is kept; whoever is late is left to the next pass."""
+    closed = datetime(2025, 3, 12, 14, tzinfo=UTC)
+    clock.set(closed)
+    windows = dict.fromkeys(NAMES, Window(closed - timedelta(hours=1), closed))
+    server.faults.append(LateComplete(1, 45))
+    there = no_candles()
+    while there.empty:
+        clock.advance(timedelta(seconds=1))
+        there = oanda.fetch(H1, windows, now=clock(), deadline=within(10)).candles
+    assert len(there) < 3
+    late = next(name for name in NAMES if name not in set(there["instrument"]))
+    server.faults.append(Outage(path=f"candleSpecifications={late}"))
+    asked = len(server.requests)
+    assert rows(oanda.fetch(H1, windows, now=clock(), deadline=within(10.5)).candles) == rows(there)
+    assert len(server.requests) > asked + 1
+
+
+def test_one_that_the_latest_answer_is_silent_of_is_asked_for_itself(
+    server: OandaServer, oanda: OandaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = oanda.client.get
+
+    def silent(path: str, parameters: Any, read: Any, deadline: Any) -> Any:
+        answer = ask(path, parameters, read, deadline)
+        return {name: told for name, told in answer.items() if name != "EUR_USD"} if "latest" in path else answer
+
+    monkeypatch.setattr(oanda.client, "get", silent)
+    windows = dict.fromkeys(NAMES, newest(H1))
+    assert rows(fetch(oanda, H1, windows).candles) == rows(simulated(H1, windows))
+    assert paths(server) == [LATEST, "instruments/EUR_USD/candles"]
+
+
 # --- who is there -----------------------------------------------------------------------------------------------------
 
 
@@ -356,7 +424,7 @@ def test_one_instrument_that_does_not_come_fails_the_pass(server: OandaServer, o
     server.faults.append(Outage(path="CHF_JPY/candles"))
     window = Window(NOW - timedelta(days=2), newest(H1).end)
     with pytest.raises(TransientError, match="CHF_JPY/candles"):
-        oanda.fetch(H1, dict.fromkeys(NAMES, window), now=NOW, deadline=within(0.5))
+        oanda.fetch(H1, dict.fromkeys(NAMES, window), now=NOW, deadline=within(1.5))
     assert ACCOUNT  # nothing of what came is kept: the next pass asks for all of it again
 
 
@@ -364,8 +432,8 @@ def test_one_instrument_that_does_not_come_fails_the_pass(server: OandaServer, o
 def test_daylight_saving_changes(oanda: OandaSource, clock: Clock, granularity: Granularity) -> None:
     for change in (datetime(2025, 3, 9, 12, tzinfo=UTC), datetime(2025, 11, 2, 12, tzinfo=UTC)):
         times = candle_times(granularity, Window(change - 4 * granularity.step, change + timedelta(days=8)))
-        for time in times.to_pydatetime():
-            close = close_of(granularity, time)
+        for open_ in times.to_pydatetime():
+            close = close_of(granularity, open_)
             now = close + timedelta(minutes=5)
             clock.set(now)
             window = newest(granularity, now)
