@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -343,8 +344,8 @@ def test_a_broker_that_breaks_while_a_late_candle_is_waited_for(
         clock.advance(timedelta(seconds=1))
         there = oanda.fetch(H1, windows, now=clock(), deadline=within(10)).candles
     assert len(there) < 3
-    late = next(name for name in NAMES if name not in set(there["instrument"]))
-    server.faults.append(Outage(path=f"candleSpecifications={late}"))
+    late = ",".join(f"{name}:H1:M" for name in NAMES if name not in set(there["instrument"]))
+    server.faults.append(Outage(path=f"candleSpecifications={quote(late)}&"))
     asked = len(server.requests)
     assert rows(oanda.fetch(H1, windows, now=clock(), deadline=within(10.5)).candles) == rows(there)
     assert len(server.requests) > asked + 1
