@@ -82,6 +82,7 @@ class Live:
         """End every fault, run one more tick and a reconcile; give what the tables are then."""
         self.server.faults.clear()
         self.server.forget()
+        self._restart()  # a client that was asked to wait for a minute does, and no clock of ours makes it shorter
         self.clock.set(self.market.window.end + timedelta(minutes=30))
         process(self.pipeline, self.market.granularity, now=self.clock())
         self.clock.advance(timedelta(minutes=1))
@@ -97,10 +98,14 @@ class Live:
         """Wait for a day: whoever the broker did not know is asked for again, and so is the account's list."""
         self.market = self.market.until(self.clock() + timedelta(hours=25))
         self.clock.advance(timedelta(hours=25))
-        self.pipeline = replace(self.pipeline, source=oanda_of(self.server.url, self.folder))
+        self._restart()
         process(self.pipeline, self.market.granularity, now=self.clock())
         reconcile(self.pipeline, self.market.granularity, now=self.clock(), deadline=FOREVER, days=days + 1)
+
+    def _restart(self) -> None:
+        """Go on with a new source, as a new process does."""
         self.pipeline.source.client.close()  # type: ignore[attr-defined]
+        self.pipeline = replace(self.pipeline, source=oanda_of(self.server.url, self.folder))
 
 
 def oanda_of(server_url: str, folder: Path, *, limited: bool = True) -> OandaSource:
@@ -117,5 +122,6 @@ def live(market: Market, store: Path | Store, folder: Path, *, limited: bool = T
     with OandaServer(SimulatedSource(), clock, instruments=market.instruments) as server:
         source = oanda_of(server.url, folder, limited=limited)
         pipeline = make_pipeline(source, store, market.instruments, history_start=market.window.start)
-        yield Live(market, server, clock, replace(pipeline, clock=clock), folder)
-        source.client.close()
+        running = Live(market, server, clock, replace(pipeline, clock=clock), folder)
+        yield running
+        running.pipeline.source.client.close()  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ from spike_assets_tests.support import FOREVER, MemoryEngine, hashes, make_pipel
 NAMES = ("EUR_USD", "CHF_JPY")
 YEAR = Window(datetime(2025, 1, 5, 22, tzinfo=UTC), datetime(2026, 1, 9, 22, tzinfo=UTC))
 SPRING, AUTUMN = datetime(2025, 3, 9, 7, tzinfo=UTC), datetime(2025, 11, 2, 6, tzinfo=UTC)
-BEFORE_AND_BEHIND = {H1: timedelta(hours=36), H4: timedelta(days=3), D: timedelta(days=8), W: timedelta(weeks=6)}
+BEFORE_AND_BEHIND = {H1: timedelta(hours=30), H4: timedelta(days=3), D: timedelta(days=8), W: timedelta(weeks=6)}
 EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 

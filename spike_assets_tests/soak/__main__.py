@@ -63,6 +63,14 @@ def results(file: Path) -> Iterator[Result]:
         yield Result(f"{module}::{case.get('name')}", outcome, float(case.get("time", "0")), figures)
 
 
+def commit() -> str:
+    """Give what was soaked."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )  # noqa: S607
+    return told.stdout.strip() or "unknown"
+
+
 def report(began: datetime, seed: int, full: list[Result], drawn: list[Result]) -> str:
     """Give the page."""
     bad = [result for result in full + drawn if result.outcome == "failed"]
@@ -73,7 +81,7 @@ def report(began: datetime, seed: int, full: list[Result], drawn: list[Result]) 
         "The invariant and fault suites in full. Written by `make soak`; what is compared is said in",
         "`spike_assets_tests/soak` and `spike_assets_tests/invariants`.",
         "",
-        f"* {began:%Y-%m-%d %H:%M} UTC, {machine}, Python {platform.python_version()}",
+        f"* {began:%Y-%m-%d %H:%M} UTC, commit {commit()}, {machine}, Python {platform.python_version()}",
         f"* {len(full) + len(drawn)} tests, {len(bad)} failed",
         f"* seed of the drawn examples: {seed}, {EXAMPLES} times as many as in the suite",
         "",

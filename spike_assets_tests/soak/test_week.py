@@ -8,12 +8,17 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from spike_assets.granularity import H1
 from spike_assets.market_hours import Window, nth_candle_before
 from spike_assets.pipeline import process
 from spike_assets_tests.faults.brokers import AFTER_CLOSE, Live, Market, live, oanda_of
 from spike_assets_tests.processes import CONTEXT, PATIENCE, finished, start
+from spike_assets_tests.soak.test_ways import Tell
 from spike_assets_tests.support import hashes, make_pipeline
+
+pytestmark = pytest.mark.soak
 
 SUNDAY = datetime(2025, 3, 9, 21, tzinfo=UTC)
 FRIDAY = datetime(2025, 3, 14, 21, tzinfo=UTC)
@@ -66,21 +71,26 @@ def run_day(platform: Live, database: Path, folder: Path, market: Market, closes
     return usages
 
 
-def test_a_week_with_daily_restarts(tmp_path: Path) -> None:
+def test_a_week_with_daily_restarts(tmp_path: Path, record_property: Tell) -> None:
     market = Market(H1, Window(nth_candle_before(H1, SUNDAY, 30), FRIDAY), ("EUR_USD",))
     closes = [close for close in market.closes if close > SUNDAY]
     database = tmp_path / "spike.duckdb"
     days = [closes[i : i + 24] for i in range(0, len(closes), 24)]
+    most = 0.0
     with live(market, database, tmp_path) as platform:
         platform.load(SUNDAY)
         for day in days:
             before = len(platform.server.connections)
             warm, last = run_day(platform, database, tmp_path, market, day)
             assert last.files <= warm.files
-            assert last.megabytes - warm.megabytes < 12
+            grown = last.megabytes - warm.megabytes
+            assert grown < 12
+            most = max(most, grown)
             assert len(platform.server.connections) - before == 1
         platform.clock.set(FRIDAY + timedelta(minutes=6))
         assert len(days) == 5
         assert hashes(platform.pipeline, H1) == market.expected
         latest = [seen for seen in platform.server.requests if "latest" in seen.path]
         assert len(latest) == len(closes)
+    record_property("passes", len(closes))
+    record_property("most memory grown in a day, MB", round(most, 1))
