@@ -65,10 +65,8 @@ def results(file: Path) -> Iterator[Result]:
 
 def commit() -> str:
     """Give what was soaked."""
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )  # noqa: S607
-    return told.stdout.strip() or "unknown"
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def report(began: datetime, seed: int, full: list[Result], drawn: list[Result]) -> str:
