@@ -34,7 +34,7 @@ from spike_assets_tests.oanda_server import (
 
 LIMIT = timedelta(seconds=1)
 """What a pass is given here: it waits for milliseconds where a real one waits for seconds."""
-GRACE = 3.0
+GRACE = 1.0
 """Seconds that storing what came in time may take on a busy machine."""
 
 Draw = Callable[[random.Random, Market, int], Fault]

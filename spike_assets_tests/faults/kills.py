@@ -32,29 +32,35 @@ def work(what: str, url: str, database: Path, folder: Path, market: Market, clos
 
 
 def kill_again_and_again(seed: int, market: Market, database: Path, folder: Path, kills: int) -> tuple[int, list[str]]:
-    """Kill so many processes, one after another tick, corrections pending; give how many were hit, and what differs."""
+    """Kill so many processes, tick after tick, corrections pending; give how many were started, and what differs.
+
+    One that had ended before its kill came does not count, and another one is started.
+    """
     chance = random.Random(seed)
-    hit, wrong = 0, []
+    hit, started, wrong = 0, 0, []
     with live(market, database, folder, limited=False) as platform:
-        platform.load(market.opens[-kills - 2])
-        for close in market.closes[-kills - 2 : -2]:
+        platform.load(market.opens[-2 * kills - 2])
+        for close in market.closes[-2 * kills - 2 : -2]:
+            if hit == kills:
+                break
             mend_or_break(platform, chance)
             platform.clock.set(close + AFTER_CLOSE)
             what = chance.choice(["pass", "pass", "reconcile", "backfill"])
             since = (platform.clock() - market.closes[0]).total_seconds()
             process_ = start(work, what, platform.server.url, database, folder, market, since)
             process_.join(chance.uniform(0.0, LONGEST))
-            if process_.exitcode is None:
-                process_.kill()
-                hit += 1
+            process_.kill()
             process_.join(PATIENCE)
             assert process_.exitcode in {0, -9}, process_.exitcode
+            started += 1
+            hit += process_.exitcode == -9
             platform.clock.advance(timedelta(seconds=30))
             process(platform.pipeline, market.granularity, now=platform.clock())
             wrong += [text for text in [verify(platform.pipeline, market.granularity).difference] if text]
+        assert hit == kills, f"only {hit} of {started} processes were killed"
         found = platform.heal()
         wrong += [name for name, text in found.items() if text != platform.market.expected[name]]
-    return hit, wrong
+    return started, wrong
 
 
 def mend_or_break(platform: Live, chance: random.Random) -> None:

@@ -29,6 +29,8 @@ def test_a_fault_alone(kind: str, tmp_path: Path) -> None:
                 platform.server.faults.clear()
             run(platform, market.closes[at], SOON if kind == "late complete" else AFTER_CLOSE, outcome)
         assert platform.heal() == platform.market.expected
+        assert platform.server.most_requests_in_a_second() <= 120
+        assert platform.server.most_connections_in_a_second() <= 2
     assert outcome.longest < LIMIT.total_seconds() + GRACE
 
 

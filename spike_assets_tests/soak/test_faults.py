@@ -45,10 +45,10 @@ def test_faults_together(batch: int, tmp_path: Path, record_property: Tell) -> N
 def test_killed_at_random_moments(batch: int, tmp_path: Path, record_property: Tell) -> None:
     end = datetime(2025, 2 + 2 * batch, 12, tzinfo=UTC)
     market = Market(H1, Window(nth_candle_before(H1, end, 200), end))
-    hit, wrong = kill_again_and_again(100 + batch, market, tmp_path / "spike.duckdb", tmp_path, KILLS // 5)
+    started, wrong = kill_again_and_again(100 + batch, market, tmp_path / "spike.duckdb", tmp_path, KILLS // 5)
     assert wrong == []
-    record_property("processes", KILLS // 5)
-    record_property("killed", hit)
+    record_property("processes", started)
+    record_property("killed", KILLS // 5)
 
 
 @pytest.mark.parametrize("granularity", [H4, D, W], ids=str)
