@@ -6,7 +6,6 @@ Pure functions over events and features; who is told, and how, is the business o
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,19 +15,6 @@ from spike_assets.instruments import Grid
 
 TIERS = ("minor", "major", "super")
 """Tiers of round numbers, the least first."""
-
-
-class Rule(Protocol):
-    """Looks at each event by itself."""
-
-    @property
-    def name(self) -> str:
-        """How alerts, settings and tables call it."""
-        ...
-
-    def reasons(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Give the numbers behind each hit: one row per hit, indexed like the events' rows."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -79,37 +79,27 @@ def still_running(session: Session, granularity: Granularity, running: Running, 
 
 
 def _record_running(session: Session, granularity: Granularity, running: Running) -> None:
-    session.ops.record(
-        Pass(
-            granularity=granularity.name,
-            trigger=running.trigger,
-            window_start=None,
-            window_end=None,
-            started_at=running.since,
-            ended_at=running.until,
-            status="running",
-            process=running.process,
-            pass_id=running.pass_id,
-        )
-    )
+    session.ops.record(_as_pass(granularity, running, running.until, "running"))
 
 
 def _record_crash(session: Session, granularity: Granularity, gone: Running, noticed: datetime) -> None:
     error = f"the pass of {gone.since:%Y-%m-%d %H:%M:%S} UTC ({gone.process}) never came back; the next one goes on"
     _log.warning("%s: %s", granularity, error)
-    session.ops.record(
-        Pass(
-            granularity=granularity.name,
-            trigger=gone.trigger,
-            window_start=None,
-            window_end=None,
-            started_at=gone.since,
-            ended_at=noticed,
-            status="crashed",
-            error=error,
-            process=gone.process,
-            pass_id=gone.pass_id,
-        )
+    session.ops.record(replace(_as_pass(granularity, gone, noticed, "crashed"), error=error))
+
+
+def _as_pass(granularity: Granularity, running: Running, ended_at: datetime, status: str) -> Pass:
+    """Give the record of a pass of which nothing more is known than that it began."""
+    return Pass(
+        granularity=granularity.name,
+        trigger=running.trigger,
+        window_start=None,
+        window_end=None,
+        started_at=running.since,
+        ended_at=ended_at,
+        status=status,
+        process=running.process,
+        pass_id=running.pass_id,
     )
 
 
@@ -138,20 +128,14 @@ def success(
     )
     by_stage = {summary.stage: summary for summary in summaries}
     session.ops.record(
-        Pass(
-            granularity=granularity.name,
-            trigger=running.trigger,
+        replace(
+            _as_pass(granularity, running, max(running.since, pipeline.clock()), status),
             window_start=window.start,
             window_end=window.end,
-            started_at=running.since,
-            ended_at=max(running.since, pipeline.clock()),
-            status=status,
             candles=by_stage["candles"].rows if "candles" in by_stage else 0,
             events=by_stage["events"].added if "events" in by_stage else 0,
             quarantined=by_stage["candles"].quarantined if "candles" in by_stage else 0,
             stages={summary.stage: round(summary.milliseconds, 3) for summary in summaries},
-            process=running.process,
-            pass_id=running.pass_id,
         )
     )
 
@@ -180,20 +164,8 @@ def _record_failure(
             running=_others(before, running),
         ),
     )
-    session.ops.record(
-        Pass(
-            granularity=granularity.name,
-            trigger=running.trigger,
-            window_start=None,
-            window_end=None,
-            started_at=running.since,
-            ended_at=max(running.since, pipeline.clock()),
-            status="failed",
-            error=_one_line(error),
-            process=running.process,
-            pass_id=running.pass_id,
-        )
-    )
+    ended_at = max(running.since, pipeline.clock())
+    session.ops.record(replace(_as_pass(granularity, running, ended_at, "failed"), error=_one_line(error)))
 
 
 def _one_line(error: BaseException) -> str:

@@ -23,8 +23,8 @@ from spike_assets.store.tables import CANDLES, EVENTS, FEATURES
 
 _LIMIT = timedelta(minutes=10)
 _MICROS_PER_DAY = 86_400_000_000
-_COIN = {True: 0.25, False: 0.125}
-"""What a fair coin gives for a run of exactly three: more at an instrument's first three patterns, where no fourth one
+_COIN, _FIRST_COIN = 1 / 8, 1 / 4
+"""What a fair coin gives for a run of exactly three; more at an instrument's first three patterns, where no fourth one
 before them can be the same."""
 
 
@@ -124,7 +124,7 @@ def _own_grid(candles: pd.DataFrame, pip_location: int) -> Grid:
 def _coin(known: Bools) -> Floats:
     """Give for each event the chance that a fair coin completes a pattern there."""
     nth = np.cumsum(known)
-    return np.where(nth == 3, _COIN[True], np.where(nth > 3, _COIN[False], 0.0))
+    return np.where(nth == 3, _FIRST_COIN, np.where(nth > 3, _COIN, 0.0))
 
 
 def _groups(traded: dict[str, Ints], happened: dict[str, Ints]) -> Groups:

@@ -1,6 +1,7 @@
 """OANDA's v20 REST API as a candle source.
 
-`source` decides what to ask, `client` asks it, `answers` reads what comes back, `limits` keeps us welcome.
+`source` decides what to ask, `client` asks it over `transport`, `answers` reads what comes back, `limits` keeps us
+welcome.
 """
 
 from spike_assets.settings import Settings

@@ -104,14 +104,8 @@ def _pools(watcher: Watcher) -> dict[str, Any]:
             watcher.in_use(self)
             super().request(*arguments, **options)
 
-    class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            watcher.before_connecting()
-            super().connect()
-
-        def request(self, *arguments: Any, **options: Any) -> None:
-            watcher.in_use(self)
-            super().request(*arguments, **options)
+    class Secure(Plain, HTTPSConnection):
+        """Tells the same: what `Plain` calls behind itself is then the encrypted connection's."""
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

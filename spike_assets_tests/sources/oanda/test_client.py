@@ -1,7 +1,6 @@
 """How OANDA is asked over HTTP: again where it helps, in plain words where it does not, and the token nowhere."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -113,13 +112,11 @@ def test_nobody_is_asked_sooner_than_they_said(server: OandaServer, client: Clie
 
 
 def test_an_answer_that_drips_for_ever_ends_at_the_deadline(server: OandaServer, tmp_path: Path) -> None:
-    """Each piece comes long before the socket would give up."""
+    """Each piece comes long before the socket would give up; left alone, the whole answer would come, and no error."""
     client = client_of(server.url, tmp_path, silence=60)
     server.faults.append(Drip(100))
-    begun = time.monotonic()
     with pytest.raises(TransientError, match=r"it answers too slowly, RequestID \d+"):
         ask(client, f"/v3/accounts/{ACCOUNT}/instruments", within(1))
-    assert time.monotonic() - begun < 9  # a piece comes every ten seconds
     client.close()
 
 
