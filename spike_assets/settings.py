@@ -1,7 +1,7 @@
 """Settings, read once from the environment and `.env`. A bad one is refused by name; a secret is never shown."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -47,6 +47,20 @@ class Settings(BaseSettings):
     )
     oanda_url: str | None = Field(None, validation_alias="OANDA_URL", description="another host, for tests and proxies")
 
+    alerts_file: Path | None = Field(None, description="YAML of alert channels; alerts.yaml where there is one")
+    alert_urls: SecretStr | None = Field(None, description="Apprise URLs of alert channels, blanks between them")
+    webhook_url: str | None = Field(None, repr=False, description="where alerts are posted as signed JSON")
+    webhook_secret: SecretStr | None = Field(None, description="what they are signed with: whsec_ and base64")
+    webhook_allow_private: bool = Field(False, description="whether that may be a private address, or this machine")
+    public_url: str | None = Field(None, description="where people reach the dashboard; alerts link to it")
+    alert_max_age: timedelta | None = Field(
+        None, description="older alerts come as one summary, like 2h; two candles, at most a day, unless set"
+    )
+    alert_dead_after: timedelta = Field(timedelta(hours=24), description="how long a message is tried, like 24h")
+    simultaneous_share: float = Field(
+        0.5, gt=0, le=1, description="what share of the instruments at resistance at once is an alert of its own"
+    )
+
     @field_validator("instruments", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -88,6 +102,44 @@ class Settings(BaseSettings):
             raise ValueError("use https: the token would cross the network in plain text")
         return value.rstrip("/")
 
+    @field_validator("webhook_url", "public_url")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.isascii():
+            raise ValueError("write it in plain ASCII letters, a host as xn--…")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+            raise ValueError("write it like https://spike.example.com")
+        if "@" in parts.netloc:
+            raise ValueError("leave the name and password out of it")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _base(cls, value: str | None) -> str | None:
+        if value and urlsplit(value).query:
+            raise ValueError("leave out what comes after the question mark; paths are added to it")
+        return value.rstrip("/") if value else None
+
+    @field_validator("alert_max_age", "alert_dead_after", mode="before")
+    @classmethod
+    def _span(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value.startswith("P"):
+            return value
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", value.strip())
+        if not found:
+            raise ValueError("write it like 30m, 2h or 1d")
+        return int(found[1]) * _UNITS[found[2]]
+
+    @field_validator("alert_max_age", "alert_dead_after")
+    @classmethod
+    def _some_time(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and not timedelta(0) < value <= _UNITS["d"] * 365:
+            raise ValueError("give a time like 2h, of 365d at most")
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
         if self.source == "files" and self.files_dir is None:
@@ -109,11 +161,13 @@ class Settings(BaseSettings):
     def in_force(self) -> dict[str, str]:
         """Give every setting by its name in the environment, as text, secrets hidden."""
         shown = {variable(name): _text(getattr(self, name)) for name in type(self).model_fields}
-        return shown | {"SPIKE_DATABASE": self.database_url}
+        return shown | {"SPIKE_DATABASE": self.database_url, "SPIKE_WEBHOOK_URL": _host(self.webhook_url)}
 
 
-SECRETS = frozenset({"OANDA_API_TOKEN"})
-"""Settings whose value is never shown."""
+SECRETS = frozenset({"OANDA_API_TOKEN", "SPIKE_ALERT_URLS", "SPIKE_WEBHOOK_SECRET", "SPIKE_WEBHOOK_URL"})
+"""Settings whose value is never shown; of the webhook's URL the host is."""
+
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -149,4 +203,17 @@ def _text(value: Any) -> str:
         return ",".join(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return _span(value)
     return "" if value is None else str(value)
+
+
+def _span(value: timedelta) -> str:
+    """Give `90m`, in the largest unit that it is a whole number of; ISO 8601 where it is of none."""
+    units = (f"{value // unit}{name}" for name, unit in _UNITS.items() if not value % unit)
+    return next(units, f"PT{value.total_seconds()}S")
+
+
+def _host(url: str | None) -> str:
+    """Give scheme and host: what comes after them often is a password."""
+    return "" if url is None else "{0.scheme}://{0.netloc}/…".format(urlsplit(url))

@@ -12,12 +12,17 @@ import numpy as np
 import pandas as pd
 
 from spike_assets import market_hours
+from spike_assets.alerts.queue import Occasion
+from spike_assets.core import alerts as alerts_core
 from spike_assets.core import atr as atr_core
 from spike_assets.core import events as events_core
 from spike_assets.core import features as features_core
+from spike_assets.core.alerts import Rules
 from spike_assets.core.quality import validate
+from spike_assets.core.significance import PsychologicalLevel
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
+from spike_assets.instruments import GRIDS, grid_at, instrument
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles
 from spike_assets.pipeline.context import Watch
@@ -31,11 +36,11 @@ from spike_assets.store.duckdb_engine import DuckDBConnection
 from spike_assets.store.engine import Connection, Engine
 from spike_assets.store.rows import storable
 from spike_assets.store.store import Store
-from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES, TABLES
+from spike_assets.store.tables import CANDLES, DERIVED, TABLES
 from spike_assets_tests.oracle import Candle
 from spike_assets_tests.shared_data import SHARED
 
-INVARIANT = ("candles", "atr", "events", "features")
+INVARIANT = ("candles", "atr", "events", "features", "alerts")
 
 
 class FrameSource:
@@ -85,7 +90,7 @@ def hashes(pipeline: Pipeline, granularity: Granularity) -> dict[str, str]:
 def tables(pipeline: Pipeline, granularity: Granularity) -> dict[str, pd.DataFrame]:
     """Give the rows of the derived tables."""
     with pipeline.store.reading(Deadline.after(timedelta(seconds=30))) as session:
-        return {table.name: session.data.read(granularity, table) for table in (ATR, EVENTS, FEATURES)}
+        return {table.name: session.data.read(granularity, table) for table in DERIVED}
 
 
 FOREVER = Deadline.after(timedelta(days=1))
@@ -115,9 +120,9 @@ class MemoryEngine:
     ) -> Iterator[Connection]:
         yield DuckDBConnection(self._connection)
 
-    def granularity_lock(
+    def lock(
         self,
-        granularity: Granularity,  # noqa: ARG002
+        name: str,  # noqa: ARG002
         deadline: Deadline,  # noqa: ARG002
         purpose: str,  # noqa: ARG002
     ) -> AbstractContextManager[None]:
@@ -180,7 +185,7 @@ class CrashingEngine:
         self._inner = inner
         self._plan = plan
         self.url, self.natural_keys = inner.url, inner.natural_keys
-        self.exists, self.granularity_lock, self.checkpoint = inner.exists, inner.granularity_lock, inner.checkpoint
+        self.exists, self.lock, self.checkpoint = inner.exists, inner.lock, inner.checkpoint
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:
@@ -196,16 +201,32 @@ def run_window(
         asked = candles.windows(pipeline, session, granularity, window, now)
     received = candles.fetch(pipeline, granularity, asked, Watch(now), deadline)
     with pipeline.changing(granularity, deadline, "a test") as session:
-        return work_off(pipeline, session, granularity, received, deadline)
+        return work_off(pipeline, session, granularity, received, deadline, Occasion(now, live=False))
 
 
 def computed(frame: pd.DataFrame, granularity: Granularity, now: datetime, period: int = 14) -> dict[str, pd.DataFrame]:
-    """Give the four tables that one clean run over these candles ends in, by the pure functions alone."""
+    """Give the five tables that one clean run over these candles ends in, by the pure functions alone."""
     valid = validate(frame, granularity, now).candles
     ranges = atr_core.atr(valid, period)
     found = events_core.events(valid, ranges, granularity)
     rows = features_core.features(found, valid, granularity)
-    return {"candles": valid.assign(fetched_at=pd.Timestamp(now)), "atr": ranges, "events": found, "features": rows}
+    return {
+        "candles": valid.assign(fetched_at=pd.Timestamp(now)),
+        "atr": ranges,
+        "events": found,
+        "features": rows,
+        "alerts": _alerts(valid, found, rows, granularity),
+    }
+
+
+def _alerts(candles_: pd.DataFrame, found: pd.DataFrame, rows: pd.DataFrame, granularity: Granularity) -> pd.DataFrame:
+    first = candles_.drop_duplicates("instrument").set_index("instrument")["close"]
+    grids = {name: GRIDS.get(name) or grid_at(first[name], instrument(name).pip_location) for name in first.index}
+    rules = Rules(PsychologicalLevel(grids, {name: instrument(name).decimals for name in first.index}))
+    key = ["instrument", "time"]
+    return alerts_core.alerts(
+        found.merge(rows, on=key).merge(candles_[[*key, "close"]], on=key), candles_[["time"]], granularity, rules
+    )
 
 
 def computed_hashes(frame: pd.DataFrame, granularity: Granularity, now: datetime, period: int = 14) -> dict[str, str]:

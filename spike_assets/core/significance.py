@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from spike_assets.core.grouped import Floats, Ints, floats
+from spike_assets.core.grouped import Floats, Ints, floats, micros
 from spike_assets.instruments import Grid
 
 TIERS = ("minor", "major", "super")
@@ -173,7 +173,7 @@ class Simultaneous:
         events
             instrument, time.
         traded
-            instrument, time of every stored candle at these times, of configured instruments.
+            time of every stored candle at these times, once per instrument.
 
         Returns
         -------
@@ -182,15 +182,22 @@ class Simultaneous:
             currency (`JPY as quote`; None where no currency is shared by more than half), sharing (how many
             members share it).
         """
-        of = traded.groupby("time").size()
-        rows = []
-        for time, names in events.groupby("time", sort=True)["instrument"]:
-            members = tuple(sorted(names))
-            if len(members) >= self.threshold(int(of.get(time, 0))):
-                currency, sharing = shared_currency(members)
-                rows.append((time, members, int(of[time]), currency, sharing))
-        found = pd.DataFrame(rows, columns=["time", "members", "of", "currency", "sharing"])
-        return found.assign(currency=pd.Series([row[3] for row in rows], dtype=object))
+        times, happened = np.unique(micros(events["time"]), return_counts=True)
+        there, of = np.unique(micros(traded["time"]), return_counts=True)
+        candles = of[np.searchsorted(there, times)]
+        many = np.array([n >= self.threshold(int(m)) for n, m in zip(happened, candles, strict=True)], dtype=bool)
+        met = events[np.isin(micros(events["time"]), times[many])]
+        members = [tuple(sorted(names)) for _, names in met.groupby("time", sort=True)["instrument"]]
+        shared = [shared_currency(names) for names in members]
+        return pd.DataFrame(
+            {
+                "time": pd.DatetimeIndex(times[many].astype("M8[us]")).tz_localize("UTC"),
+                "members": pd.Series(members, dtype=object),
+                "of": candles[many],
+                "currency": pd.Series([currency for currency, _ in shared], dtype=object),
+                "sharing": np.array([sharing for _, sharing in shared], dtype=np.int64),
+            }
+        )
 
     def threshold(self, traded: int) -> int:
         """Give how many events make a group where so many instruments have a candle."""

@@ -1,11 +1,11 @@
-"""The assets `h1/candles` … `w/features`: each a thin call of its stage, over the window of the run's partitions.
+"""The assets `h1/candles` … `w/alerts`: each a thin call of its stage, over the window of the run's partitions.
 
 What is fetched and computed is the business of `pipeline`; what is shown of it, of `metadata`. Nothing is handed from
 asset to asset through Dagster: the store is where a stage finds what is pending for it.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +13,10 @@ from typing import Any
 
 import dagster as dg
 
+from spike_assets.alerts.channels.base import Channel
+from spike_assets.alerts.queue import Occasion
 from spike_assets.core import FORMULA_VERSION
+from spike_assets.core.alerts import GROUP
 from spike_assets.deadline import Deadline
 from spike_assets.defs import metadata
 from spike_assets.defs.checks import PARENTS, promises, promises_spec
@@ -45,6 +48,7 @@ _DEPS: dict[str, tuple[str, ...]] = {
     "atr": ("candles",),
     "events": ("candles", "atr"),
     "features": ("candles", "events"),
+    "alerts": ("candles", "events", "features"),
 }
 
 
@@ -112,7 +116,7 @@ class Run:
 
 
 def granularity_assets(granularity: Granularity, start: datetime) -> list[dg.AssetsDefinition]:
-    """Give the four assets of a granularity; their partitions begin at `start`."""
+    """Give the five assets of a granularity; their partitions begin at `start`."""
     definition = partitions(granularity, start)
     works = {CANDLES: _candles} | {stage.table: _derived(stage) for stage in STAGES}
     with warnings.catch_warnings():
@@ -174,13 +178,25 @@ def _derived(stage: Stage) -> Work:
 
     def work(run: Run) -> tuple[Summary, Stored]:
         with run.pipeline.changing(run.granularity, run.deadline, run.purpose) as session:
-            summary = run_stage(run.pipeline, session, run.granularity, stage, run.deadline)
+            occasion = Occasion(run.pipeline.clock(), records.is_live(run.running))
+            summary = run_stage(run.pipeline, session, run.granularity, stage, run.deadline, occasion)
             run.resource.summaries.append(summary)
             if stage is STAGES[-1]:
                 _record(run, session)
-            return summary, _stored(run, session)
+                due = run.pipeline.sender.due(session)
+            stored = _stored(run, session)
+        if stage is STAGES[-1]:
+            _send(run, due)
+        return summary, stored
 
     return work
+
+
+def _send(run: Run, due: Sequence[Channel]) -> None:
+    """Send what is due at once, within the run's time: a sensor and a launch would cost seconds."""
+    for outcome in run.pipeline.sender.deliver(run.deadline, due) if due else []:
+        said = f"{outcome.channel}: {outcome.kind} {outcome.delivery_id} {outcome.status}"
+        run.context.log.info(f"{said}, {outcome.error}" if outcome.error else said)
 
 
 def _record(run: Run, session: Session) -> None:
@@ -195,7 +211,7 @@ def _record(run: Run, session: Session) -> None:
 
 def _stored(run: Run, session: Session) -> Stored:
     """Read what the store has in the run's window: the asset's rows, and the keys that they are held against."""
-    spans = [Span(instrument, run.window.start, run.window.end) for instrument in run.pipeline.instruments]
+    spans = [Span(name, run.window.start, run.window.end) for name in (GROUP, *run.pipeline.instruments)]
     prices = ["open", "high", "low", "close", "volume", "atr"]
     columns = None if len(run.opens) == 1 else ["instrument", "time", *prices]
     keys = ["instrument", "time"]

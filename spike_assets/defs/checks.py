@@ -14,17 +14,20 @@ import numpy as np
 import pandas as pd
 
 from spike_assets import market_hours
+from spike_assets.core.alerts import GROUP
 from spike_assets.defs.resources import PipelineResource
 from spike_assets.errors import SpikeError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline
 from spike_assets.store.store import Session
-from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES, Table
+from spike_assets.store.tables import ALERTS, ATR, CANDLES, EVENTS, FEATURES, Table
 
 PROMISES = "promises"
-PARENTS: dict[str, Table] = {ATR.name: CANDLES, EVENTS.name: CANDLES, FEATURES.name: EVENTS}
+PARENTS: dict[str, Table] = {ATR.name: CANDLES, EVENTS.name: CANDLES, FEATURES.name: EVENTS, ALERTS.name: EVENTS}
 """The table whose keys the rows of a table are held against."""
+_ONE_EACH = (ATR, FEATURES)
+"""Tables that have a row for every one of these keys."""
 
 COVERED_SHARE = 0.9
 """Of the candles that the market could make. Christmas and New Year, two days without any, leave 92 % of 35 days."""
@@ -42,6 +45,7 @@ def promises_spec(granularity: Granularity, table: Table) -> dg.AssetCheckSpec:
             ATR.name: "one row per candle, ATR not negative",
             EVENTS.name: "one row per key, each on a candle",
             FEATURES.name: "one row per event",
+            ALERTS.name: "one row per key, each on an event, or of a group",
         }[table.name],
         blocking=True,
     )
@@ -75,10 +79,11 @@ def _broken(table: Table, rows: pd.DataFrame, parent: pd.DataFrame | None) -> di
     if table is ATR:
         found["negative ATR"] = rows[rows["atr"] < 0]
     if parent is not None:
-        both = rows[key].drop_duplicates().merge(parent[key], how="outer", on=key, indicator="found_in")
+        single = rows[rows["instrument"] != GROUP]
+        both = single[key].drop_duplicates().merge(parent[key], how="outer", on=key, indicator="found_in")
         above = PARENTS[table.name].name
         found[f"not in {above}"] = both[both["found_in"] == "left_only"]
-        if table is not EVENTS:
+        if table in _ONE_EACH:
             found[f"missing for {above}"] = both[both["found_in"] == "right_only"]
     return {what: where[key] for what, where in found.items() if len(where)}
 

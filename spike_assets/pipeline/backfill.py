@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spike_assets import market_hours
+from spike_assets.alerts.queue import Occasion
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
@@ -161,7 +162,8 @@ def _load(task: _Task, chunk: Window) -> list[Summary]:
     asked = dict.fromkeys(pipeline.instruments, chunk)
     received = candles.fetch(pipeline, granularity, asked, watch, deadline)
     with pipeline.changing(granularity, deadline, task.purpose) as session:
-        summaries = work_off(pipeline, session, granularity, received, deadline)
+        occasion = Occasion(watch.started, live=False)
+        summaries = work_off(pipeline, session, granularity, received, deadline, occasion)
         with session.transaction():
             session.ops.write_backfilled(granularity, task.window.start, task.instruments, chunk.end)
             records.still_running(session, granularity, task.running, watch.now() + _CHUNK_LIMIT)

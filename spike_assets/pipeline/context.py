@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from spike_assets.alerts.claim import About
+from spike_assets.alerts.config import open_channels
+from spike_assets.alerts.policy import Policy
+from spike_assets.alerts.sender import Sender
 from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
@@ -57,6 +61,10 @@ class Pipeline:
         Wilder's period, in candles.
     warmup
         How many candles before its first window an instrument without any is given.
+    simultaneous_share
+        Of the instruments that have a candle: so many with an event make a group.
+    policy
+        How alerts are handed on; without any channels unless given.
     clock
         Gives the time of day, UTC.
     """
@@ -67,6 +75,8 @@ class Pipeline:
     history_start: datetime
     atr_period: int = 14
     warmup: int = 500
+    simultaneous_share: float = 0.5
+    policy: Policy = field(default_factory=Policy)
     clock: Callable[[], datetime] = field(default=utc_now, repr=False)
 
     @classmethod
@@ -79,12 +89,26 @@ class Pipeline:
             history_start=settings.history_start,
             atr_period=settings.atr_period,
             warmup=settings.warmup,
+            simultaneous_share=settings.simultaneous_share,
+            policy=Policy(
+                channels=open_channels(settings),
+                max_age=settings.alert_max_age,
+                dead_after=settings.alert_dead_after,
+                public_url=settings.public_url,
+            ),
         )
 
     @property
     def provenance(self) -> Provenance:
         """What this pipeline's numbers mean."""
-        return Provenance(self.source.name, self.source.price, self.atr_period, FORMULA_VERSION)
+        return Provenance(
+            self.source.name, self.source.price, self.atr_period, FORMULA_VERSION, self.simultaneous_share
+        )
+
+    @property
+    def sender(self) -> Sender:
+        """What sends the messages that are due."""
+        return Sender(self.store, self.policy, About(self.source.name, self.policy.public_url), self.clock)
 
     @contextmanager
     def changing(self, granularity: Granularity, deadline: Deadline, purpose: str) -> Iterator[Session]:
@@ -129,9 +153,10 @@ def _is_empty(session: Session) -> bool:
 
 
 def _meaning(provenance: Provenance) -> str:
+    share = provenance.simultaneous_share
     return (
         f"{provenance.source} candles ({provenance.price}) with ATR {provenance.atr_period}"
-        f" and formulas of version {provenance.formula_version}"
+        f" and formulas of version {provenance.formula_version}{'' if share == 0.5 else f', groups from {share:.0%}'}"
     )
 
 

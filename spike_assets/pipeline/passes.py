@@ -1,17 +1,21 @@
 """A pass: one run of the pipeline over one granularity. What is remembered of it is the business of `records`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spike_assets import market_hours
+from spike_assets.alerts.channels.base import Channel
+from spike_assets.alerts.queue import Occasion
+from spike_assets.alerts.sender import Outcome
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import candles, records
+from spike_assets.pipeline.alerts import all_instruments_at_once
 from spike_assets.pipeline.context import Pipeline, Watch
-from spike_assets.pipeline.settle import Stage, settle
-from spike_assets.pipeline.stages import STAGES, recompute
+from spike_assets.pipeline.settle import Stage, instrument_by_instrument, settle
+from spike_assets.pipeline.stages import ALERTS_STAGE, STAGES, recompute
 from spike_assets.pipeline.summary import Status, Summary, status_of
 from spike_assets.store.ops import Running
 from spike_assets.store.store import Session
@@ -34,6 +38,8 @@ class PassResult:
         One per stage, upstream first.
     behind
         How many candle times are still to be worked through by the next passes.
+    sent
+        What became of the messages that were due.
     """
 
     granularity: Granularity
@@ -42,7 +48,7 @@ class PassResult:
     summaries: tuple[Summary, ...]
     duration_ms: float
     behind: int = 0
-    errors: tuple[str, ...] = field(default=())
+    sent: tuple[Outcome, ...] = ()
 
     def processed(self) -> list[dict[str, str | int]]:
         """Give, for each instrument with news, how many candles were stored and how many events were found."""
@@ -66,7 +72,7 @@ def process(
     trigger: str = "cli",
     deadline: Deadline | None = None,
 ) -> PassResult:
-    """Run one pass: fetch what is new, then ATR, events and features off what is pending.
+    """Run one pass: fetch what is new, work off what is pending stage by stage, and send the alerts that are due.
 
     Parameters
     ----------
@@ -78,7 +84,8 @@ def process(
     Raises
     ------
     SpikeError
-        The pass failed. Each stage's work is in the store completely or not at all; the next pass goes on.
+        The pass failed. Each stage's work is in the store completely or not at all; the next pass goes on. A channel
+        that is away fails no pass: its messages wait for the next one.
     """
     now = now or pipeline.clock()
     deadline = deadline or Deadline.after(granularity.timeout)
@@ -86,16 +93,19 @@ def process(
     running = records.starting(trigger, now, deadline.left())
     work = deadline.earlier(records.noting(deadline.left()).total_seconds())
     try:
-        result = _process(pipeline, granularity, watch, running, work)
+        result, due = _process(pipeline, granularity, watch, running, work)
     except BaseException as error:  # Ctrl-C too: whoever looks should see that nobody is at it any more
         records.failure(pipeline, granularity, running, error)
         raise
-    return replace(result, duration_ms=watch.milliseconds())
+    # The pass has gone well, whatever becomes of the messages.
+    sent = pipeline.sender.deliver(work, due) if due else []
+    return replace(result, duration_ms=watch.milliseconds(), sent=tuple(sent))
 
 
 def _process(
     pipeline: Pipeline, granularity: Granularity, watch: Watch, running: Running, deadline: Deadline
-) -> PassResult:
+) -> tuple[PassResult, list[Channel]]:
+    """Do all but the sending; give the channels that something is due for."""
     purpose = f"a pass over {granularity}"
     with pipeline.store.writing(deadline, purpose, brief=True) as session:
         with session.transaction():
@@ -106,11 +116,13 @@ def _process(
     received = candles.fetch(pipeline, granularity, asked, watch, deadline)
     deadline.check("storing what came")
     with pipeline.changing(granularity, deadline, purpose) as session:
-        summaries = work_off(pipeline, session, granularity, received, deadline)
+        occasion = Occasion(watch.started, records.is_live(running))
+        summaries = work_off(pipeline, session, granularity, received, deadline, occasion)
         status = status_of(summaries)
         with session.transaction():
             records.success(session, pipeline, granularity, running, window, status, summaries)
-    return PassResult(granularity, status, window, tuple(summaries), 0.0, behind)
+        due = pipeline.sender.due(session)
+    return PassResult(granularity, status, window, tuple(summaries), 0.0, behind), due
 
 
 def next_window(session: Session, granularity: Granularity, now: datetime) -> tuple[Window, int]:
@@ -132,19 +144,30 @@ def work_off(
     granularity: Granularity,
     received: candles.Received,
     deadline: Deadline,
+    occasion: Occasion,
     after_stage: Callable[[Summary], None] = lambda _: None,
 ) -> list[Summary]:
     """Store what was received and run every derived stage over what is pending."""
     summaries = [candles.store(session, granularity, received)]
     after_stage(summaries[0])
     for stage in STAGES:
-        summaries.append(run_stage(pipeline, session, granularity, stage, deadline))
+        summaries.append(run_stage(pipeline, session, granularity, stage, deadline, occasion))
         after_stage(summaries[-1])
     return summaries
 
 
 def run_stage(
-    pipeline: Pipeline, session: Session, granularity: Granularity, stage: Stage, deadline: Deadline
+    pipeline: Pipeline,
+    session: Session,
+    granularity: Granularity,
+    stage: Stage,
+    deadline: Deadline,
+    occasion: Occasion,
+    steps: int | None = None,
 ) -> Summary:
-    """Run one derived stage over what is pending for it."""
-    return settle(session, granularity, stage, recompute(stage, pipeline.atr_period), deadline)
+    """Run one derived stage over what is pending for it, or no more than so many commits of it."""
+    if stage is ALERTS_STAGE:
+        step = all_instruments_at_once(pipeline, granularity, occasion)
+    else:
+        step = instrument_by_instrument(granularity, stage, recompute(stage, pipeline.atr_period))
+    return settle(session, granularity, stage, step, deadline, steps)

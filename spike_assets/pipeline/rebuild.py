@@ -4,12 +4,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 
+from spike_assets.alerts.queue import Occasion
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.pipeline.context import Pipeline, refusal
-from spike_assets.pipeline.settle import settle
-from spike_assets.pipeline.stages import STAGES, recompute
+from spike_assets.pipeline.passes import run_stage
+from spike_assets.pipeline.stages import STAGES
 from spike_assets.store.pending import Mark
 from spike_assets.store.store import Session
 from spike_assets.store.tables import CANDLES, DERIVED, QUARANTINE
@@ -46,9 +47,9 @@ def rebuild(
             while left:
                 progress(granularity, stage.name)
                 deadline = Deadline.after(_LIMIT)
+                occasion = Occasion(pipeline.clock(), live=False)
                 with pipeline.changing(granularity, deadline, _PURPOSE) as session:
-                    how = recompute(stage, pipeline.atr_period)
-                    settle(session, granularity, stage, how, deadline, steps=1)
+                    run_stage(pipeline, session, granularity, stage, deadline, occasion, steps=1)
                     left = bool(session.pending.of(granularity, stage.name))
 
 
@@ -76,6 +77,7 @@ def _empty(session: Session, granularity: Granularity, *, discard_candles: bool)
         session.data.clear(granularity, CANDLES)
         session.data.clear(granularity, QUARANTINE)
         session.ops.forget(granularity)
+        session.outbox.forget(granularity)
         return
     newest = session.data.last_time(granularity)
     if newest is not None:

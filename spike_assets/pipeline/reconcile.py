@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from spike_assets import market_hours
+from spike_assets.alerts.queue import Occasion
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
@@ -141,7 +142,15 @@ def _run(task: _Task, after_stage: Callable[[Summary], None]) -> Reconciled:
     received = candles.fetch(pipeline, granularity, asked, task.watch, task.deadline)
     task.deadline.check("storing what came")
     with pipeline.changing(granularity, task.deadline, task.purpose) as session:
-        summaries = work_off(pipeline, session, granularity, received, task.deadline, after_stage)
+        summaries = work_off(
+            pipeline,
+            session,
+            granularity,
+            received,
+            task.deadline,
+            Occasion(task.watch.started, live=False),
+            after_stage,
+        )
         status = status_of(summaries)
         with session.transaction():
             before = records.last_processed(session, granularity)

@@ -32,6 +32,11 @@ _SHARE = 10
 _log = logging.getLogger(__name__)
 
 
+def is_live(running: Running) -> bool:
+    """Tell whether a pass is one that brings the newest candles."""
+    return running.trigger not in BESIDE
+
+
 def starting(trigger: str, now: datetime, limit: timedelta) -> Running:
     """Give the pass that begins here and now, in this process, and has to have ended within `limit`."""
     return Running(trigger, now, now + limit, f"{socket.gethostname()}/{os.getpid()}")
@@ -65,7 +70,7 @@ def begin(session: Session, granularity: Granularity, running: Running) -> None:
     for other in session.ops.unfinished(granularity):
         if crashed(other, running.since):
             _record_crash(session, granularity, other, running.since)
-            failures += other.trigger not in BESIDE
+            failures += is_live(other)
     session.ops.write_state(granularity, replace(before, running=running, consecutive_failures=failures))
     _record_running(session, granularity, running)
 
@@ -121,7 +126,7 @@ def success(
             last_processed=_moved_on(pipeline, granularity, before.last_processed, window),
             last_run=_later(before.last_run, running.since),
             last_success=_later(before.last_success, running.since),
-            consecutive_failures=before.consecutive_failures if running.trigger in BESIDE else 0,
+            consecutive_failures=0 if is_live(running) else before.consecutive_failures,
             total_events_detected=session.data.count(granularity, EVENTS),
             running=_others(before, running),
         ),
@@ -160,7 +165,7 @@ def _record_failure(
         replace(
             before,
             last_run=_later(before.last_run, running.since),
-            consecutive_failures=before.consecutive_failures + (running.trigger not in BESIDE),
+            consecutive_failures=before.consecutive_failures + is_live(running),
             running=_others(before, running),
         ),
     )

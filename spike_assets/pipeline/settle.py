@@ -68,6 +68,9 @@ class Work:
 Recompute = Callable[[Session, Granularity, Sequence[Stretch]], Work]
 """Recomputes the rows in stretches, one per instrument."""
 
+Step = Callable[[Session, list[Mark]], tuple[Changes, bool]]
+"""Works off, or shortens, marks of a stage, inside a transaction; gives what changed, and whether marks are left."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -86,7 +89,7 @@ def settle(
     session: Session,
     granularity: Granularity,
     stage: Stage,
-    recompute: Recompute,
+    step: Step,
     deadline: Deadline,
     steps: int | None = None,
 ) -> Summary:
@@ -94,38 +97,45 @@ def settle(
     summary = Summary(stage.name)
     with summary.timing():
         left = True
-        for step in itertools.count():
-            if not left or step == steps:
+        for done in itertools.count():
+            if not left or done == steps:
                 break
             deadline.check(f"{granularity}/{stage.name}")
             with session.transaction():
                 marks = session.pending.of(granularity, stage.name)
                 if not marks:
                     break
-                changes, left = _step(session, granularity, stage, recompute, marks)
+                changes, left = step(session, marks)
                 summary.take(changes)
     return summary
 
 
-def _step(
-    session: Session, granularity: Granularity, stage: Stage, recompute: Recompute, marks: list[Mark]
-) -> tuple[Changes, bool]:
-    """Work off, or shorten, the first mark of every instrument; tell whether marks are left."""
-    first = list({mark.instrument: mark for mark in reversed(marks)}.values())
-    stretches = [_stretch(granularity, mark) for mark in first]
-    work = recompute(session, granularity, stretches)
-    changes = session.data.replace(granularity, stage.table, [s.span for s in stretches], work.rows)
-    ranges = changes.ranges()
-    session.pending.mark(granularity, stage.downstream, ranges)
-    remaining = _remaining(session, granularity, stretches, work.anchors, ranges)
-    session.pending.clear(granularity, stage.name, first if len(first) < len(marks) else None)
-    session.pending.mark(granularity, [stage.name], remaining)
-    return changes, bool(remaining) or len(first) < len(marks)
+def instrument_by_instrument(granularity: Granularity, stage: Stage, recompute: Recompute) -> Step:
+    """Give the step of a stage whose rows depend on their own instrument only: the first mark of every instrument."""
+
+    def step(session: Session, marks: list[Mark]) -> tuple[Changes, bool]:
+        first = list({mark.instrument: mark for mark in reversed(marks)}.values())
+        stretches = [_stretch(granularity, mark) for mark in first]
+        work = recompute(session, granularity, stretches)
+        changes = session.data.replace(granularity, stage.table, [s.span for s in stretches], work.rows)
+        ranges = changes.ranges()
+        session.pending.mark(granularity, stage.downstream, ranges)
+        remaining = _remaining(session, granularity, stretches, work.anchors, ranges)
+        session.pending.clear(granularity, stage.name, first if len(first) < len(marks) else None)
+        session.pending.mark(granularity, [stage.name], remaining)
+        return changes, bool(remaining) or len(first) < len(marks)
+
+    return step
+
+
+def chunk_end(granularity: Granularity, start: datetime) -> datetime:
+    """Give where a commit that begins at `start` has to end."""
+    return start + CHUNK_CANDLES * granularity.step / _OPEN_SHARE
 
 
 def _stretch(granularity: Granularity, mark: Mark) -> Stretch:
-    candle = granularity.step / _OPEN_SHARE
-    end = min(mark.to_time + TAIL_CANDLES * candle, mark.from_time + CHUNK_CANDLES * candle)
+    tail = TAIL_CANDLES * granularity.step / _OPEN_SHARE
+    end = min(mark.to_time + tail, chunk_end(granularity, mark.from_time))
     return Stretch(mark.instrument, mark.from_time, mark.to_time, end, mark.began)
 
 

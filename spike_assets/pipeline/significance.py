@@ -10,13 +10,15 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from spike_assets.core.alerts import Rules
 from spike_assets.core.features import against_slot
 from spike_assets.core.grouped import Bools, Floats, Ints, micros
-from spike_assets.core.significance import PatternCompletion, PsychologicalLevel, Simultaneous, VolumeSpike
+from spike_assets.core.significance import Simultaneous
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import EARLIEST, LATEST, Granularity
-from spike_assets.instruments import GRIDS, Grid, grid_at, instrument
+from spike_assets.pipeline.alerts import rules
 from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.round_numbers import RoundNumbers
 from spike_assets.store.data import Span
 from spike_assets.store.store import Session
 from spike_assets.store.tables import CANDLES, EVENTS, FEATURES
@@ -81,28 +83,25 @@ def significance(
     for n, name in enumerate(pipeline.instruments):
         progress(n, len(pipeline.instruments))
         with pipeline.store.reading(Deadline.after(_LIMIT), "significance") as session:
-            candles, events, pip_location = _read(session, granularity, name)
+            candles, events = _read(session, granularity, name)
+            numbers = RoundNumbers.of(session, granularity, [name] if len(events) else [])
         traded[name], happened[name] = micros(candles["time"]), micros(events["time"])
         if len(events):
-            hits += _hits(name, candles, events, granularity, pip_location)
-    return Significance(granularity, tuple(hits), _groups(traded, happened))
+            hits += _hits(name, candles, events, granularity, rules(numbers, pipeline.simultaneous_share))
+    return Significance(granularity, tuple(hits), _groups(traded, happened, Simultaneous(pipeline.simultaneous_share)))
 
 
-def _read(session: Session, granularity: Granularity, name: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+def _read(session: Session, granularity: Granularity, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     spans = [Span(name, EARLIEST, LATEST)]
     candles = session.data.read(granularity, CANDLES, spans, ["instrument", "time", "close", "volume"])
     events = session.data.read(granularity, EVENTS, spans, ["instrument", "time", "level", "atr"])
     described = session.data.read(granularity, FEATURES, spans)
     joined = events.merge(described, on=["instrument", "time"]).merge(candles, on=["instrument", "time"])
-    return candles, joined, session.ops.pips().get(name, instrument(name).pip_location)
+    return candles, joined
 
 
-def _hits(
-    name: str, candles: pd.DataFrame, events: pd.DataFrame, granularity: Granularity, pip_location: int
-) -> list[Hits]:
-    grid = GRIDS.get(name) or _own_grid(candles, pip_location)
-    levels = PsychologicalLevel({name: grid}, {name: 1 - pip_location})
-    spikes, patterns = VolumeSpike(), PatternCompletion()
+def _hits(name: str, candles: pd.DataFrame, events: pd.DataFrame, granularity: Granularity, rules: Rules) -> list[Hits]:
+    levels, spikes, patterns = rules.level, rules.volume, rules.pattern
     relative, z = against_slot(candles, candles, granularity)
     usual = spikes.reasons(pd.DataFrame({"relative_volume": relative, "volume_z": z}))
     coin = _coin(events["pattern_run"].notna().to_numpy())
@@ -116,24 +115,18 @@ def _hits(
     ]
 
 
-def _own_grid(candles: pd.DataFrame, pip_location: int) -> Grid:
-    """Give the round numbers of an instrument that none are declared for: those of its first price."""
-    return grid_at(float(candles["close"].iloc[0]), pip_location)
-
-
 def _coin(known: Bools) -> Floats:
     """Give for each event the chance that a fair coin completes a pattern there."""
     nth = np.cumsum(known)
     return np.where(nth == 3, _FIRST_COIN, np.where(nth > 3, _COIN, 0.0))
 
 
-def _groups(traded: dict[str, Ints], happened: dict[str, Ints]) -> Groups:
+def _groups(traded: dict[str, Ints], happened: dict[str, Ints], rule: Simultaneous) -> Groups:
     """Count groups, and what independent instruments with the same rates of events would give."""
     times = np.unique(np.concatenate(list(traded.values())))
     there = _matrix(times, list(traded.values()))
     here = _matrix(times, list(happened.values()))
     rates = np.array([len(happened[name]) / max(1, len(traded[name])) for name in traded])
-    rule = Simultaneous()
     present, counts = np.unique(there, axis=0, return_counts=True)
     chance = [_at_least(rates[row], rule.threshold(int(row.sum()))) for row in present]
     least = np.array([rule.threshold(n) for n in range(there.shape[1] + 1)])

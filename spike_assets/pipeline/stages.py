@@ -1,4 +1,7 @@
-"""The derived stages: what each reads around its stretches, and from where on it may trust what is stored."""
+"""The derived stages: what each reads around its stretches, and from where on it may trust what is stored.
+
+The last one, which looks at all instruments at once, stands in `alerts`.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,13 +20,14 @@ from spike_assets.pipeline.settle import Recompute, Stage, Stretch, Work
 from spike_assets.store.data import Span
 from spike_assets.store.rows import no_rows
 from spike_assets.store.store import Session
-from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES
+from spike_assets.store.tables import ALERTS, ATR, CANDLES, EVENTS, FEATURES
 
 ATR_STAGE = Stage(ATR, downstream=("events", "features"))
-EVENTS_STAGE = Stage(EVENTS, downstream=("features",))
-FEATURES_STAGE = Stage(FEATURES, downstream=())
+EVENTS_STAGE = Stage(EVENTS, downstream=("features", "alerts"))
+FEATURES_STAGE = Stage(FEATURES, downstream=("alerts",))
+ALERTS_STAGE = Stage(ALERTS, downstream=())
 
-STAGES: tuple[Stage, ...] = (ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE)
+STAGES: tuple[Stage, ...] = (ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, ALERTS_STAGE)
 """The derived stages, upstream first."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +40,7 @@ _BLIND_AFTER_EVENTS = features_core.LOOKBACK_EVENTS + 2
 
 
 def recompute(stage: Stage, atr_period: int) -> Recompute:
-    """Give the function that recomputes a stage's rows."""
+    """Give the function that recomputes the rows of a stage that works instrument by instrument."""
     if stage is ATR_STAGE:
         return lambda session, granularity, todo: _atr(session, granularity, todo, atr_period)
     return {"events": _events, "features": _features}[stage.name]

@@ -1,9 +1,9 @@
 """Checks the invariant on a store as it is: recomputes everything from its candles and compares, bit for bit."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,14 @@ from spike_assets.core.features import features
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
 from spike_assets.granularity import Granularity
+from spike_assets.market_hours import Window
+from spike_assets.pipeline.alerts import recomputed as alerts_of
 from spike_assets.pipeline.context import Pipeline
+from spike_assets.pipeline.settle import chunk_end
 from spike_assets.store.data import Span, content_hash
 from spike_assets.store.rows import difference, storable
 from spike_assets.store.store import Session
-from spike_assets.store.tables import ATR, CANDLES, DERIVED, EVENTS, FEATURES, Table
+from spike_assets.store.tables import ALERTS, ATR, CANDLES, DERIVED, EVENTS, FEATURES, Table
 
 _LIMIT = timedelta(minutes=30)
 
@@ -55,6 +58,10 @@ def recomputed(pipeline: Pipeline, granularity: Granularity, candles: pd.DataFra
     }
 
 
+_OF_ONE_INSTRUMENT = (ATR, EVENTS, FEATURES)
+"""Tables that are verified instrument by instrument; alerts look at all of them at once."""
+
+
 def verify(
     pipeline: Pipeline, granularity: Granularity, progress: Callable[[int, int], None] = lambda _done, _of: None
 ) -> Verified:
@@ -87,7 +94,7 @@ def verify(
             span = Span(instrument, oldest[instrument], pipeline.clock() + timedelta(days=1))
             with pipeline.store.reading(deadline, purpose) as session:
                 candles = session.data.read(granularity, CANDLES, [span])
-                tables = {table: session.data.read(granularity, table, [span]) for table in DERIVED}
+                tables = {table: session.data.read(granularity, table, [span]) for table in _OF_ONE_INSTRUMENT}
             found = found or _repeated(granularity, {CANDLES: candles, **tables})
             wanted = recomputed(pipeline, granularity, candles.drop_duplicates(list(CANDLES.key)))
             for table, stored in tables.items():
@@ -95,9 +102,28 @@ def verify(
                 digests[table.name].update(content_hash(table, stored).encode())
                 found = found or _first_difference(granularity, table, stored, wanted[table.name])
         with pipeline.store.reading(deadline, purpose) as session:
-            found = found or _orphans(session, granularity, rows)
+            found = found or _orphans(session, granularity, rows, _OF_ONE_INSTRUMENT)
+        for window in _windows(granularity, oldest, pipeline.clock()):
+            with pipeline.store.reading(deadline, purpose) as session:
+                stored = session.data.read(granularity, ALERTS, window)
+                fresh = storable(ALERTS, alerts_of(session, granularity, window, pipeline.simultaneous_share))
+            rows[ALERTS.name] += len(stored)
+            digests[ALERTS.name].update(content_hash(ALERTS, stored).encode())
+            found = found or _repeated(granularity, {ALERTS: stored})
+            found = found or _first_difference(granularity, ALERTS, stored, fresh)
+        with pipeline.store.reading(deadline, purpose) as session:
+            found = found or _orphans(session, granularity, rows, (ALERTS,))
     hashes = {name: digest.hexdigest() for name, digest in digests.items()}
     return Verified(granularity, rows, hashes, found)
+
+
+def _windows(granularity: Granularity, oldest: dict[str, datetime], now: datetime) -> Iterator[Window]:
+    """Cut all of history into stretches that fit into memory."""
+    start, end = min(oldest.values(), default=now), now + timedelta(days=1)
+    while start < end:
+        stop = min(chunk_end(granularity, start), end)
+        yield Window(start, stop)
+        start = stop
 
 
 def _repeated(granularity: Granularity, tables: dict[Table, pd.DataFrame]) -> str | None:
@@ -110,9 +136,9 @@ def _repeated(granularity: Granularity, tables: dict[Table, pd.DataFrame]) -> st
     return None
 
 
-def _orphans(session: Session, granularity: Granularity, rows: dict[str, int]) -> str | None:
+def _orphans(session: Session, granularity: Granularity, rows: dict[str, int], tables: Iterable[Table]) -> str | None:
     """Say which table has rows of instruments that have no candle."""
-    for table in DERIVED:
+    for table in tables:
         if session.data.count(granularity, table) != rows[table.name]:
             return f"{granularity.schema}.{table.name} has rows of an instrument that has no candle"
     return None

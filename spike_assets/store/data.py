@@ -11,6 +11,7 @@ import pandas as pd
 
 from spike_assets.errors import StoreError
 from spike_assets.granularity import Granularity
+from spike_assets.market_hours import Window
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
 from spike_assets.store.rows import Ints, comparable, difference, storable
@@ -24,6 +25,9 @@ class Span(NamedTuple):
     start: datetime
     end: datetime
 
+
+Within = Sequence[Span] | Window
+"""Spans, one per instrument; or a window, and then every instrument's rows in it."""
 
 _NEWEST = (Column("instrument", "text", "whose candle"), Column("time", "time", "its open"))
 _SEEN = tuple(column for column in CANDLES.columns if column.name in (*CANDLES.key, *CANDLES.bookkeeping))
@@ -72,14 +76,14 @@ class Data:
         self,
         granularity: Granularity,
         table: Table,
-        spans: Sequence[Span] | None = None,
+        within: Within | None = None,
         columns: Iterable[str] | None = None,
     ) -> pd.DataFrame:
-        """Give rows in key order: those in `spans` (one per instrument), or all; with all columns, or these."""
+        """Give rows in key order: those `within` spans or a window, or all; with all columns, or these."""
         chosen = [c for c in table.columns if columns is None or c.name in set(columns)]
         names = ", ".join(_selected(column) for column in chosen)
         order = ", ".join(f"t.{name}" for name in table.key)
-        where, parameters = ("TRUE", []) if spans is None else _in_spans(spans)
+        where, parameters = ("TRUE", []) if within is None else _inside(within)
         return self._connection.frame(
             f"SELECT {names} FROM {granularity.schema}.{table.name} AS t WHERE {where} ORDER BY {order}",  # noqa: S608
             chosen,
@@ -126,10 +130,10 @@ class Data:
         changed, _, at = difference(QUARANTINE, stored, fresh)
         return self._write(granularity, QUARANTINE, fresh[changed], at[changed])
 
-    def replace(self, granularity: Granularity, table: Table, spans: Sequence[Span], rows: pd.DataFrame) -> Changes:
-        """Make the rows of `table` in `spans` exactly `rows`; rows that are right already are not touched."""
+    def replace(self, granularity: Granularity, table: Table, within: Within, rows: pd.DataFrame) -> Changes:
+        """Make the rows of `table` within spans or a window exactly `rows`; those right already are not touched."""
         fresh = storable(table, rows)
-        stored = self.read(granularity, table, spans)
+        stored = self.read(granularity, table, within)
         changed, gone, at = difference(table, stored, fresh)
         if gone.any():
             self._delete(granularity, table, stored[gone])
@@ -331,6 +335,12 @@ def _loaded(column: Column) -> str:
 def _hull(rows: pd.DataFrame) -> list[datetime]:
     """Give the first and the last time of rows, as constants that the engine can hold against its zone maps."""
     return [rows["time"].min().to_pydatetime(), rows["time"].max().to_pydatetime()]
+
+
+def _inside(within: Within) -> tuple[str, list[Any]]:
+    if isinstance(within, Window):
+        return "t.time >= ? AND t.time < ?", [within.start, within.end]
+    return _in_spans(within)
 
 
 def _in_spans(spans: Sequence[Span]) -> tuple[str, list[Any]]:

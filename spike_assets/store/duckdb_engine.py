@@ -14,7 +14,6 @@ import pandas as pd
 
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SpikeError, StoreError, StoreLockedError, StoreUnavailableError
-from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
 from spike_assets.store.locks import LockFile
 from spike_assets.store.rows import typed
@@ -103,10 +102,9 @@ class DuckDBEngine:
             raise
 
     @contextmanager
-    def granularity_lock(self, granularity: Granularity, deadline: Deadline, purpose: str) -> Iterator[None]:
-        """Hold the granularity's lock file."""
-        name = f"{self.path.name}.{granularity.schema}.lock"
-        with LockFile(self.path.with_name(name)).held(deadline, purpose):
+    def lock(self, name: str, deadline: Deadline, purpose: str) -> Iterator[None]:
+        """Hold the lock file of that name."""
+        with LockFile(self.path.with_name(f"{self.path.name}.{name}.lock")).held(deadline, purpose):
             yield
 
     def checkpoint(self, connection: Connection) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import pandas as pd
 
 from spike_assets.deadline import Deadline
-from spike_assets.granularity import Granularity
 from spike_assets.store.tables import Column
 
 
@@ -57,10 +56,8 @@ class Engine(Protocol):
         """
         ...
 
-    def granularity_lock(
-        self, granularity: Granularity, deadline: Deadline, purpose: str
-    ) -> AbstractContextManager[None]:
-        """Keep everybody else from changing this granularity inside the block."""
+    def lock(self, name: str, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
+        """Keep everybody else out of what goes by this name inside the block; `StoreLockedError` when in vain."""
         ...
 
     def checkpoint(self, connection: Connection) -> None:

@@ -1,17 +1,18 @@
 """What the platform knows of its own running: state, passes, unavailable instruments, backfills, provenance."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pandas as pd
 
 from spike_assets.granularity import Granularity
+from spike_assets.instruments import PRICES, Grid, instrument
 from spike_assets.store.engine import Connection
-from spike_assets.store.ops_tables import BACKFILLS, PASSES, PIPS, PROVENANCE, STATE, UNAVAILABLE
+from spike_assets.store.ops_tables import BACKFILLS, GRIDS, PASSES, PIPS, PROVENANCE, STATE, UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,20 @@ class Provenance:
     price: str
     atr_period: int
     formula_version: int
+    simultaneous_share: float = 0.5
+
+
+class Priced(NamedTuple):
+    """Round numbers of an instrument, and from which candle's close they follow."""
+
+    priced_at: datetime
+    pip_location: int
+    grid: Grid
+
+    @property
+    def meaning(self) -> tuple[int, Grid]:
+        """What alerts depend on."""
+        return self.pip_location, self.grid
 
 
 @dataclass(frozen=True)
@@ -163,19 +178,27 @@ class Ops:
     def provenance(self) -> Provenance | None:
         """Give what the store's numbers mean; None while it is empty."""
         rows = self._connection.frame(
-            "SELECT source, price, atr_period, formula_version FROM ops.provenance", PROVENANCE.columns[1:]
+            f"SELECT {', '.join(PROVENANCE.names[1:])} FROM ops.provenance",  # noqa: S608
+            PROVENANCE.columns[1:],
         )
         if rows.empty:
             return None
         row = rows.iloc[0]
-        return Provenance(str(row["source"]), str(row["price"]), int(row["atr_period"]), int(row["formula_version"]))
+        share = row["simultaneous_share"]
+        return Provenance(
+            str(row["source"]),
+            str(row["price"]),
+            int(row["atr_period"]),
+            int(row["formula_version"]),
+            0.5 if pd.isna(share) else float(share),
+        )
 
     def write_provenance(self, provenance: Provenance) -> None:
         """Record what the store's numbers mean from now on."""
+        names = PROVENANCE.names[1:]
         self._connection.execute(
-            "INSERT INTO ops.provenance AS t (id, source, price, atr_period, formula_version) VALUES (1, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET source = EXCLUDED.source, price = EXCLUDED.price,"
-            " atr_period = EXCLUDED.atr_period, formula_version = EXCLUDED.formula_version",
+            f"INSERT INTO ops.provenance AS t (id, {', '.join(names)}) VALUES (1{', ?' * len(names)})"  # noqa: S608
+            f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in names)}",
             list(asdict(provenance).values()),
         )
 
@@ -211,13 +234,42 @@ class Ops:
     def write_pips(self, locations: Mapping[str, int]) -> None:
         """Record what the broker's list says of pips; what is known already is not touched."""
         known = self.pips()
-        for instrument, location in locations.items():
-            if known.get(instrument) != location:
+        for name, location in locations.items():
+            if known.get(name) != location:
                 self._connection.execute(
                     "INSERT INTO ops.pips AS t (instrument, pip_location) VALUES (?, ?)"
                     " ON CONFLICT (instrument) DO UPDATE SET pip_location = EXCLUDED.pip_location",
-                    [instrument, location],
+                    [name, location],
                 )
+
+    def grids(self, granularity: Granularity) -> dict[str, Priced]:
+        """Give the round numbers of each instrument that none are declared for, as written down."""
+        rows = self._connection.frame(
+            f"SELECT {', '.join(GRIDS.names)} FROM ops.grids WHERE granularity = ?",  # noqa: S608
+            GRIDS.columns,
+            [granularity.name],
+        )
+        return {
+            str(name): Priced(at.to_pydatetime(), int(location), Grid(int(minor), int(major), int(super_)))
+            for _, name, at, location, minor, major, super_ in rows.itertuples(index=False)
+        }
+
+    def write_grid(self, granularity: Granularity, instrument: str, priced: Priced) -> None:
+        """Write down the round numbers of an instrument."""
+        names = GRIDS.names
+        self._connection.execute(
+            f"INSERT INTO ops.grids AS t ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+            " ON CONFLICT (granularity, instrument)"
+            f" DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in names[2:])}",
+            [granularity.name, instrument, priced.priced_at, priced.pip_location, *priced.grid],
+        )
+
+    def decimals(self, names: Sequence[str]) -> dict[str, int]:
+        """Give how many decimals prices have: as declared; of others as the broker says, or the rule."""
+        pips = {} if all(name in PRICES for name in names) else self.pips()
+        return {
+            name: 1 - pips[name] if name in pips and name not in PRICES else instrument(name).decimals for name in names
+        }
 
     def backfilled_until(self, granularity: Granularity, start: datetime, instruments: str) -> datetime | None:
         """Give how far an unfinished backfill from `start` has come."""

@@ -16,6 +16,7 @@ PROVENANCE = Table(
         Column("price", "text", "`mid`, `bid` or `ask`"),
         Column("atr_period", "int", "Wilder's period, candles"),
         Column("formula_version", "int", "`core.FORMULA_VERSION` of its rows"),
+        Column("simultaneous_share", "float", "share of instruments that makes a group", null="meaning 0.5"),
     ),
     key=("id",),
 )
@@ -66,7 +67,7 @@ PENDING = Table(
     "What changed upstream of a stage and was not worked off yet.",
     (
         _GRANULARITY,
-        Column("stage", "text", "the stage that has to look at it: `atr`, `events` or `features`"),
+        Column("stage", "text", "the stage that has to look at it: `atr`, `events`, `features` or `alerts`"),
         Column("instrument", "text", "whose rows changed"),
         Column("from_time", "time", "open of the first candle that changed"),
         Column("to_time", "time", "open of the last candle that changed"),
@@ -110,7 +111,97 @@ BACKFILLS = Table(
     key=("granularity", "from_time", "instruments"),
 )
 
+GRIDS = Table(
+    "grids",
+    "Round numbers of instruments that none are declared for: those of the oldest stored close.",
+    (
+        _GRANULARITY,
+        Column("instrument", "text", "currency pair"),
+        Column("priced_at", "time", "open of the candle whose close they are of"),
+        Column("pip_location", "int", "power of ten of one pip"),
+        Column("minor_ticks", "int", "distance of minor numbers, tenths of a pip"),
+        Column("major_ticks", "int", "distance of major numbers, tenths of a pip"),
+        Column("super_ticks", "int", "distance of super numbers, tenths of a pip"),
+    ),
+    key=("granularity", "instrument"),
+)
+
+OUTBOX = Table(
+    "outbox",
+    "What each channel is to be told, and was told, of each alert.",
+    (
+        Column("channel", "text", "name of the channel"),
+        Column("alert_id", "uuid", "the alert, perhaps corrected away since"),
+        _GRANULARITY,
+        Column("instrument", "text", "currency pair; `*` of a group"),
+        Column("time", "time", "open of the candle"),
+        Column("status", "text", "`pending`, `missed` (while spike was away), `told` or `silenced`"),
+        Column("queued_at", "time", "when it was queued last"),
+        Column("said", "text", "what was said of it last: level and rules; empty when taken back", null="not yet"),
+        Column("delivery_id", "text", "the message that said it", null="not yet"),
+    ),
+    key=("channel", "alert_id"),
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    "Messages as they were frozen, and what became of them.",
+    (
+        Column("delivery_id", "uuid", "the same however often it is sent"),
+        Column("channel", "text", "name of the channel"),
+        Column("number", "int", "its place in the channel's order"),
+        Column("kind", "text", "`digest`, `supplement`, `correction`, `summary`, `operational` or `recovery`"),
+        Column("granularity", "text", "of its candle", null="of an operational one"),
+        Column("time", "time", "open of its candle", null="of a summary or an operational one"),
+        Column("body", "text", "JSON (`alerts.digest.Digest`)"),
+        Column("status", "text", "`waiting`, `sent` or `dead`"),
+        Column("created_at", "time", "when it was frozen"),
+        Column("tried_since", "time", "from when on it counts towards SPIKE_ALERT_DEAD_AFTER"),
+        Column("attempts", "int", "how often it was tried, a try that crashed included"),
+        Column("next_attempt_at", "time", "not to be tried before"),
+        Column("sent_at", "time", "when it was acknowledged", null="until then"),
+        Column("error", "text", "why it was not sent, one line", null="before a try failed"),
+    ),
+    key=("delivery_id",),
+)
+
+SILENCES = Table(
+    "silences",
+    "Instruments that nobody wants to hear of for a while.",
+    (
+        Column("instrument", "text", "currency pair; `*` for everything"),
+        Column("since_time", "time", "from when on"),
+        Column("until_time", "time", "until when"),
+    ),
+    key=("instrument",),
+)
+
+INCIDENTS = Table(
+    "incidents",
+    "What is wrong with the platform itself, and was told of; gone once it has cleared.",
+    (
+        Column("incident", "text", "what it is, like `H1 failed`"),
+        Column("text", "text", "one line"),
+        Column("since_time", "time", "when it was noticed"),
+    ),
+    key=("incident",),
+)
+
 OPS_TABLES: dict[str, Table] = {
-    table.name: table for table in (STATE, PASSES, PENDING, UNAVAILABLE, PIPS, PROVENANCE, BACKFILLS)
+    table.name: table
+    for table in (
+        STATE,
+        PASSES,
+        PENDING,
+        UNAVAILABLE,
+        PIPS,
+        GRIDS,
+        PROVENANCE,
+        BACKFILLS,
+        OUTBOX,
+        DELIVERIES,
+        SILENCES,
+        INCIDENTS,
+    )
 }
 """The tables of the schema `ops`."""

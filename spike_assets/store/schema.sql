@@ -203,3 +203,82 @@ CREATE TABLE ops.pips (
     instrument   VARCHAR NOT NULL PRIMARY KEY,
     pip_location BIGINT NOT NULL
 );
+
+-- migration 3: alerts, and who was told of them
+ALTER TABLE ops.provenance ADD COLUMN simultaneous_share DOUBLE PRECISION;
+
+-- Round numbers of instruments that none are declared for: those of the oldest stored close.
+CREATE TABLE ops.grids (
+    granularity  VARCHAR NOT NULL,
+    instrument   VARCHAR NOT NULL,
+    priced_at    TIMESTAMPTZ NOT NULL,
+    pip_location BIGINT NOT NULL,
+    minor_ticks  BIGINT NOT NULL,
+    major_ticks  BIGINT NOT NULL,
+    super_ticks  BIGINT NOT NULL,
+    PRIMARY KEY (granularity, instrument)
+);
+
+-- What each channel is to be told, and was told, of each alert.
+CREATE TABLE ops.outbox (
+    channel     VARCHAR NOT NULL,
+    alert_id    UUID NOT NULL,
+    granularity VARCHAR NOT NULL,
+    instrument  VARCHAR NOT NULL,
+    time        TIMESTAMPTZ NOT NULL,
+    status      VARCHAR NOT NULL,
+    queued_at   TIMESTAMPTZ NOT NULL,
+    said        VARCHAR,
+    delivery_id VARCHAR,
+    PRIMARY KEY (channel, alert_id)
+);
+
+-- Messages, frozen. In the order of their numbers per channel.
+CREATE TABLE ops.deliveries (
+    delivery_id     UUID NOT NULL PRIMARY KEY,
+    channel         VARCHAR NOT NULL,
+    number          BIGINT NOT NULL,
+    kind            VARCHAR NOT NULL,
+    granularity     VARCHAR,
+    time            TIMESTAMPTZ,
+    body            VARCHAR NOT NULL,
+    status          VARCHAR NOT NULL,
+    created_at      TIMESTAMPTZ NOT NULL,
+    tried_since     TIMESTAMPTZ NOT NULL,
+    attempts        BIGINT NOT NULL,
+    next_attempt_at TIMESTAMPTZ NOT NULL,
+    sent_at         TIMESTAMPTZ,
+    error           VARCHAR
+);
+
+-- Instruments that nobody wants to hear of for a while.
+CREATE TABLE ops.silences (
+    instrument VARCHAR NOT NULL PRIMARY KEY,
+    since_time TIMESTAMPTZ NOT NULL,
+    until_time TIMESTAMPTZ NOT NULL
+);
+
+-- What is wrong with the platform itself, and was told of, until it clears.
+CREATE TABLE ops.incidents (
+    incident   VARCHAR NOT NULL PRIMARY KEY,
+    text       VARCHAR NOT NULL,
+    since_time TIMESTAMPTZ NOT NULL
+);
+
+-- for each granularity
+CREATE TABLE {schema}.alerts (
+    instrument VARCHAR NOT NULL,
+    time       TIMESTAMPTZ NOT NULL,
+    alert_id   UUID NOT NULL,
+    event_id   UUID,
+    closed_at  TIMESTAMPTZ NOT NULL,
+    level      DOUBLE PRECISION,
+    rules      VARCHAR NOT NULL,
+    reasons    VARCHAR NOT NULL,
+    members    VARCHAR,
+    PRIMARY KEY (instrument, time) -- natural key
+);
+
+-- What was stored before there were alerts is worked through by the next pass.
+INSERT INTO ops.pending (granularity, stage, instrument, from_time, to_time, since_time)
+SELECT UPPER('{schema}'), 'alerts', instrument, MIN(time), MAX(time), MIN(time) FROM {schema}.candles GROUP BY instrument;

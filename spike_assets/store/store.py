@@ -9,6 +9,7 @@ from spike_assets.store import migrations
 from spike_assets.store.data import Data
 from spike_assets.store.engine import Connection, Engine
 from spike_assets.store.ops import Ops
+from spike_assets.store.outbox import Outbox
 from spike_assets.store.pending import Pending
 
 
@@ -23,6 +24,8 @@ class Session:
         What is still to be worked off.
     ops
         State, passes, provenance and the like.
+    outbox
+        Who is to be told of what, and was.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -30,6 +33,7 @@ class Session:
         self.data = Data(connection)
         self.pending = Pending(connection)
         self.ops = Ops(connection)
+        self.outbox = Outbox(connection)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what the block does when it ends, and undo it when it raises."""
@@ -67,7 +71,11 @@ class Store:
 
     def changing(self, granularity: Granularity, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
         """Keep everybody else from changing this granularity inside the block; never held while fetching."""
-        return self._engine.granularity_lock(granularity, deadline, purpose)
+        return self._engine.lock(granularity.schema, deadline, purpose)
+
+    def sending(self, channel: str, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
+        """Keep everybody else from sending to a channel inside the block: messages keep their order."""
+        return self._engine.lock(f"channel-{channel}", deadline, purpose)
 
     def _bring_up_to_date(self, deadline: Deadline, purpose: str) -> None:
         if self._engine.exists():

@@ -177,6 +177,26 @@ FEATURES = Table(
     ),
 )
 
+_OF_A_GROUP = "of a group"
+
+ALERTS = Table(
+    "alerts",
+    "Significant events, one row each, and one row per group of instruments that met resistance at once.",
+    (
+        Column("instrument", "text", "currency pair; `*` of a group"),
+        Column("time", "time", "open of the event's candle"),
+        Column("alert_id", "uuid", "UUIDv5 of the event's id; of a group of rule, granularity and time"),
+        Column("event_id", "uuid", "the event", null=_OF_A_GROUP),
+        Column("closed_at", "time", "close of the candle"),
+        Column("level", "float", "the resistance, price units", null=_OF_A_GROUP),
+        Column("rules", "text", "rules that hold, with commas"),
+        Column("reasons", "text", "JSON: per rule the numbers that it holds by"),
+        Column(
+            "members", "text", "the other instruments of its group, of a group all; with commas", null="without one"
+        ),
+    ),
+)
+
 QUARANTINE = Table(
     "quarantine",
     "Candles that failed validation, as they came.",
@@ -196,8 +216,8 @@ QUARANTINE = Table(
     keeps_infinities=True,
 )
 
-TABLES: dict[str, Table] = {table.name: table for table in (CANDLES, ATR, EVENTS, FEATURES, QUARANTINE)}
+TABLES: dict[str, Table] = {table.name: table for table in (CANDLES, ATR, EVENTS, FEATURES, ALERTS, QUARANTINE)}
 """The tables of every granularity, upstream first."""
 
-DERIVED: tuple[Table, ...] = (ATR, EVENTS, FEATURES)
+DERIVED: tuple[Table, ...] = (ATR, EVENTS, FEATURES, ALERTS)
 """The tables that can be recomputed from `candles`, upstream first."""

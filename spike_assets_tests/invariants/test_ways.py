@@ -51,7 +51,7 @@ def memory() -> Store:
 
 def test_there_is_something_to_compare(market: Market) -> None:
     assert len(market.closes) > 200
-    assert list(market.expected) == ["candles", "atr", "events", "features"]
+    assert list(market.expected) == ["candles", "atr", "events", "features", "alerts"]
     assert set(market.expected) < set(TABLES)
 
 

@@ -93,7 +93,7 @@ def test_nothing_is_asked_of_whoever_has_everything() -> None:
     source.asked.clear()
     summaries = run_window(pipeline, H1, Window(hour(21), hour(21)), NOW)
     assert source.asked == []
-    assert [summary.rows for summary in summaries] == [0, 0, 0, 0]
+    assert [summary.rows for summary in summaries] == [0, 0, 0, 0, 0]
 
 
 def test_candles_that_have_not_closed_are_not_stored() -> None:

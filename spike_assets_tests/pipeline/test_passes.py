@@ -235,7 +235,7 @@ def test_the_second_pass_says_no_new_data_and_changes_nothing() -> None:
         before = hashes(pipeline, granularity)
         second = process(pipeline, granularity, now=end + SOON)
         assert (first.status, second.status) == ("success", "no_new_data")
-        assert [summary.rows for summary in second.summaries] == [0, 0, 0, 0]
+        assert [summary.rows for summary in second.summaries] == [0, 0, 0, 0, 0]
         assert second.processed() == []
         assert hashes(pipeline, granularity) == before
 
@@ -270,7 +270,7 @@ def test_the_answer_names_whoever_has_news() -> None:
     ]
     assert len(events) > 20
     assert result.duration_ms > 0
-    assert [summary.stage for summary in result.summaries] == ["candles", "atr", "events", "features"]
+    assert [summary.stage for summary in result.summaries] == ["candles", "atr", "events", "features", "alerts"]
     assert state(pipeline).total_events_detected == len(events)
 
 
@@ -289,7 +289,7 @@ def test_a_pass_is_recorded() -> None:
     assert (row["window_start"], row["window_end"]) == (hour(19), hour(20))
     assert (row["started_at"], row["ended_at"]) == (hour(20) + SOON, hour(20) + 2 * SOON)
     assert (row["candles"], row["events"], row["quarantined"]) == (1, 0, 1)
-    assert set(json.loads(row["stages"])) == {"candles", "atr", "events", "features"}
+    assert set(json.loads(row["stages"])) == {"candles", "atr", "events", "features", "alerts"}
 
 
 def test_now_is_the_clock_unless_given() -> None:

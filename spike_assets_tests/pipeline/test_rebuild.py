@@ -73,7 +73,7 @@ def test_rebuilt_is_what_a_clean_store_with_that_setting_holds(
     rebuild(replace(pipeline, atr_period=7), progress=lambda granularity, stage: told.append((granularity.name, stage)))
     assert everything(pipeline) == clean[7]
     assert clean[7] != clean[14]
-    assert list(dict.fromkeys(told)) == [(g, s) for g in GRANULARITIES for s in ("atr", "events", "features")]
+    assert list(dict.fromkeys(told)) == [(g, s) for g in GRANULARITIES for s in ("atr", "events", "features", "alerts")]
     seven = replace(pipeline, atr_period=7)
     assert all(verify(seven, granularity).difference is None for granularity in GRANULARITIES.values())
     assert process(seven, H1).status == "no_new_data"

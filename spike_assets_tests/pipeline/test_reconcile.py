@@ -179,6 +179,7 @@ def test_an_event_that_was_none_is_removed() -> None:
         "atr": False,
         "events": True,
         "features": True,
+        "alerts": True,
     }
     assert hashes(pipeline, H1) == computed_hashes(source.candles, H1, SPRING)
 

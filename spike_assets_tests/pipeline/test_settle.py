@@ -12,7 +12,7 @@ from spike_assets.errors import DeadlineError
 from spike_assets.granularity import H1, Granularity
 from spike_assets.market_hours import Window, candle_times
 from spike_assets.pipeline import settle as settle_module
-from spike_assets.pipeline.settle import Stage, Stretch, Work, settle
+from spike_assets.pipeline.settle import Stage, Stretch, Work, instrument_by_instrument, settle
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.store.data import Span
 from spike_assets.store.pending import Mark
@@ -81,7 +81,7 @@ class Bench:
 
     def run(self, steps: int | None = None) -> list[tuple[str, int]]:
         """Work off what is pending; give the rows that were touched."""
-        summary = settle(self.session, H1, STAGE, self.toy, FOREVER, steps)
+        summary = settle(self.session, H1, STAGE, instrument_by_instrument(H1, STAGE, self.toy), FOREVER, steps)
         rows = summary.changed
         return sorted(zip(rows["instrument"], (place(t.to_pydatetime()) for t in rows["time"]), strict=True))
 
@@ -220,7 +220,7 @@ def test_each_step_is_a_commit_and_the_deadline_comes_between(bench: Bench) -> N
         bench.toy.truth["EUR_USD", i] = 2.0
     bench.mark(("EUR_USD", 5, 5))
     with pytest.raises(DeadlineError, match="out of time before H1/atr"):
-        settle(bench.session, H1, STAGE, bench.toy, Deadline.after(timedelta(0)))
+        settle(bench.session, H1, STAGE, instrument_by_instrument(H1, STAGE, bench.toy), Deadline.after(timedelta(0)))
     assert bench.marks("atr") == [("EUR_USD", 5, 5)]
     assert bench.toy.seen == []
     bench.run()
@@ -237,6 +237,7 @@ def test_a_step_that_fails_is_undone(bench: Bench) -> None:
 
 
 def test_stages_come_upstream_first_and_name_what_reads_them() -> None:
-    assert [stage.name for stage in STAGES] == ["atr", "events", "features"]
-    assert [stage.downstream for stage in STAGES] == [("events", "features"), ("features",), ()]
+    assert [stage.name for stage in STAGES] == ["atr", "events", "features", "alerts"]
+    reads = [("events", "features"), ("features", "alerts"), ("alerts",), ()]
+    assert [stage.downstream for stage in STAGES] == reads
     assert STAGES[1].table is EVENTS

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spike_assets.alerts.queue import Occasion
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles
 from spike_assets.pipeline.context import Watch
 from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.settle import Stage
-from spike_assets.pipeline.stages import ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, STAGES
+from spike_assets.pipeline.stages import ALERTS_STAGE, ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, STAGES
 from spike_assets.pipeline.summary import Summary
 from spike_assets.store.store import Session, Store
 from spike_assets.store.tables import ATR, EVENTS
@@ -44,7 +45,7 @@ def store_window(pipeline: Pipeline, session: Session, granularity: Granularity,
 
 
 def run(pipeline: Pipeline, session: Session, stage: Stage, granularity: Granularity = H1) -> Summary:
-    return run_stage(pipeline, session, granularity, stage, FOREVER)
+    return run_stage(pipeline, session, granularity, stage, FOREVER, Occasion(MONDAY, live=False))
 
 
 # --- any order --------------------------------------------------------------------------------------------------------
@@ -114,11 +115,12 @@ def test_each_stage_tells_what_it_did(pipeline: Pipeline) -> None:
             ("atr", 20, 0, 0),
             ("events", 9, 0, 0),  # at 3, 5 … 19: the first candles have no ATR
             ("features", 9, 0, 0),
+            ("alerts", 9, 0, 0),  # every level is the round 14.0000
         ]
         assert done[0].changed_range == (hour(0), hour(19))
         assert done[1].changed_range == done[2].changed_range == (hour(3), hour(19))
         assert done[1].by_instrument() == {"EUR_USD": 9}
-        assert [run(pipeline, session, stage).rows for stage in STAGES] == [0, 0, 0]
+        assert [run(pipeline, session, stage).rows for stage in STAGES] == [0, 0, 0, 0]
 
 
 def test_one_more_candle_touches_one_row_each(pipeline: Pipeline) -> None:
@@ -127,7 +129,7 @@ def test_one_more_candle_touches_one_row_each(pipeline: Pipeline) -> None:
         for stage in STAGES:
             run(pipeline, session, stage)
         load(pipeline, session, 59, 60)
-        assert [run(pipeline, session, stage).rows for stage in STAGES] == [1, 1, 1]
+        assert [run(pipeline, session, stage).rows for stage in STAGES] == [1, 1, 1, 1]
 
 
 def test_a_corrected_volume_touches_no_atr(source: FrameSource, pipeline: Pipeline) -> None:
@@ -184,7 +186,7 @@ def test_a_candle_that_comes_between_the_stages_waits_for_its_atr(source: FrameS
         assert session.data.count(H1, ATR) == 20
         assert session.data.count(H1, EVENTS) == 9
         done = [run(pipeline, session, stage) for stage in STAGES]
-        assert [s.rows for s in done] == [2, 1, 1]
+        assert [s.rows for s in done] == [2, 1, 1, 10]
     assert hashes(pipeline, H1) == computed_hashes(source.candles[:22], H1, hour(300), 2)
 
 
@@ -294,7 +296,7 @@ def test_a_warm_up_is_found_however_far_back_it_began() -> None:
 def test_features_that_ran_before_events_run_again(source: FrameSource, pipeline: Pipeline) -> None:
     with pipeline.changing(H1, FOREVER, "a test") as session:
         load(pipeline, session, 0, 20)
-        for stage in (ATR_STAGE, FEATURES_STAGE, EVENTS_STAGE, FEATURES_STAGE):
+        for stage in (ATR_STAGE, ALERTS_STAGE, FEATURES_STAGE, EVENTS_STAGE, FEATURES_STAGE, ALERTS_STAGE):
             run(pipeline, session, stage)
     assert hashes(pipeline, H1) == computed_hashes(source.candles[:20], H1, LATEST, 2)
 

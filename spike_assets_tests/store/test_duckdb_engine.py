@@ -16,7 +16,6 @@ import pytest
 
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SpikeError, StoreError, StoreLockedError, StoreUnavailableError
-from spike_assets.granularity import H1, H4
 from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets.store.engine import Connection
 from spike_assets.store.tables import CANDLES, Column
@@ -133,10 +132,10 @@ def test_readers_share_and_a_writer_is_alone(path: Path) -> None:
 
 def test_granularities_are_held_one_by_one(path: Path) -> None:
     engine = DuckDBEngine(path)
-    with engine.granularity_lock(H1, AT_ONCE, "a pass over H1"):
-        with engine.granularity_lock(H4, AT_ONCE, "a pass over H4"):
+    with engine.lock("h1", AT_ONCE, "a pass over H1"):
+        with engine.lock("h4", AT_ONCE, "a pass over H4"):
             pass
-        with pytest.raises(StoreLockedError, match="a pass over H1"), engine.granularity_lock(H1, AT_ONCE, "another"):
+        with pytest.raises(StoreLockedError, match="a pass over H1"), engine.lock("h1", AT_ONCE, "another"):
             raise AssertionError
         write(path, "CREATE TABLE t (n BIGINT)")  # the file itself is free
 

@@ -53,7 +53,7 @@ def test_every_granularity_gets_its_tables(natural_keys: bool) -> None:
     assert "natural key" not in sql or natural_keys
     for granularity in GRANULARITIES.values():
         assert sql.count(f"CREATE TABLE {granularity.schema}.candles (") == 1
-    keyed = 4 * len(GRANULARITIES)  # candles, atr, events and features
+    keyed = 5 * len(GRANULARITIES)  # candles, atr, events, features and alerts
     without = "".join(migrations.migrations(natural_keys=False).values())
     assert "".join(migrations.migrations().values()).count("PRIMARY KEY") - without.count("PRIMARY KEY") == keyed
 

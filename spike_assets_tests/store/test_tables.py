@@ -10,7 +10,18 @@ from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.store import migrations
 from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets.store.ops_tables import OPS_TABLES
-from spike_assets.store.tables import ATR, CANDLES, DERIVED, EVENTS, FEATURES, QUARANTINE, SQL_TYPES, TABLES, Table
+from spike_assets.store.tables import (
+    ALERTS,
+    ATR,
+    CANDLES,
+    DERIVED,
+    EVENTS,
+    FEATURES,
+    QUARANTINE,
+    SQL_TYPES,
+    TABLES,
+    Table,
+)
 from spike_assets_tests.support import MemoryEngine
 
 EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
@@ -87,8 +98,8 @@ def test_there_is_no_secondary_index(database: duckdb.DuckDBPyConnection) -> Non
 
 
 def test_order_and_roles() -> None:
-    assert tuple(TABLES.values()) == (CANDLES, ATR, EVENTS, FEATURES, QUARANTINE)
-    assert DERIVED == (ATR, EVENTS, FEATURES)
+    assert tuple(TABLES.values()) == (CANDLES, ATR, EVENTS, FEATURES, ALERTS, QUARANTINE)
+    assert DERIVED == (ATR, EVENTS, FEATURES, ALERTS)
     assert {table.name for table in TABLES.values() if table.keeps_infinities} == {"quarantine"}
     assert {table.name: table.bookkeeping for table in TABLES.values() if table.bookkeeping} == {
         "candles": ("fetched_at",),
