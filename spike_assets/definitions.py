@@ -7,8 +7,9 @@ import dagster as dg
 
 from spike_assets.defs.assets import granularity_assets
 from spike_assets.defs.checks import warnings
-from spike_assets.defs.jobs import pass_job
-from spike_assets.defs.reconcile import reconcile_job, reconcile_schedule
+from spike_assets.defs.deliveries import alert_sensor, deliver_alerts
+from spike_assets.defs.jobs import pass_job, pass_name
+from spike_assets.defs.reconcile import reconcile_job, reconcile_name, reconcile_schedule
 from spike_assets.defs.resources import PipelineResource
 from spike_assets.defs.schedules import pass_schedule
 from spike_assets.defs.sensors import failed_passes
@@ -38,15 +39,23 @@ def build_defs(settings: Settings | None = None, *, pipeline: Pipeline | None = 
     return dg.Definitions(
         assets=[asset for g in GRANULARITIES.values() for asset in granularity_assets(g, pipeline.history_start)],
         asset_checks=[warnings(granularity) for granularity in GRANULARITIES.values()],
-        jobs=[*passes.values(), *reconciles.values()],
+        jobs=[*passes.values(), *reconciles.values(), deliver_alerts],
         schedules=[
             *(pass_schedule(granularity, job) for granularity, job in passes.items()),
             *(reconcile_schedule(granularity, job) for granularity, job in reconciles.items()),
         ],
-        sensors=[failed_passes()],
+        sensors=[failed_passes(), alert_sensor(_watched())],
         resources={"pipeline": PipelineResource.over(pipeline)},
         executor=dg.in_process_executor,
     )
+
+
+def _watched() -> dict[str, str]:
+    """Give what it is called when the runs of a job fail: of passes as the store calls it, so nobody is told twice."""
+    granularities = GRANULARITIES.values()
+    return {pass_name(g): f"{g} failed" for g in granularities} | {
+        name: f"{name} failed" for name in (*map(reconcile_name, granularities), deliver_alerts.name)
+    }
 
 
 defs = build_defs()

@@ -109,6 +109,9 @@ class MemoryEngine:
     def exists(self) -> bool:
         return True
 
+    def stamp(self) -> str | None:
+        return None
+
     @contextmanager
     def connect(
         self,
@@ -185,7 +188,7 @@ class CrashingEngine:
         self._inner = inner
         self._plan = plan
         self.url, self.natural_keys = inner.url, inner.natural_keys
-        self.exists, self.lock, self.checkpoint = inner.exists, inner.lock, inner.checkpoint
+        self.exists, self.lock, self.checkpoint, self.stamp = inner.exists, inner.lock, inner.checkpoint, inner.stamp
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:

@@ -1,14 +1,14 @@
 """Settings: each bad one is refused by its name; the environment goes before `.env`."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from spike_assets.errors import SettingsError
 from spike_assets.instruments import INSTRUMENTS
-from spike_assets.settings import load_settings
+from spike_assets.settings import SECRETS, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +169,81 @@ def test_a_password_in_an_address_is_refused_and_not_shown(monkeypatch: pytest.M
 def test_another_host(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     broker(monkeypatch, OANDA_URL=url)
     assert load_settings().oanda_url == url.rstrip("/")
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_unless_said_otherwise() -> None:
+    settings = load_settings()
+    assert (settings.alerts_file, settings.alert_urls, settings.webhook_url, settings.public_url) == (None,) * 4
+    assert (settings.alert_max_age, settings.alert_dead_after) == (None, timedelta(days=1))
+    assert settings.simultaneous_share == 0.5
+
+
+ALERTS = {
+    "SPIKE_ALERT_URLS": f"ntfy://{SECRET}",
+    "SPIKE_WEBHOOK_URL": f"https://hook.example:8443/{SECRET}?key={SECRET}",
+    "SPIKE_WEBHOOK_SECRET": f"whsec_{SECRET}",
+}
+
+
+def test_what_opens_a_channel_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ALERTS.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert SECRET not in repr(settings) + str(settings.in_force())
+    assert settings.in_force()["SPIKE_WEBHOOK_URL"] == "https://hook.example:8443/…"
+    assert ALERTS.keys() <= SECRETS
+
+
+@pytest.mark.parametrize(
+    ("given", "means", "shown"),
+    [
+        ("2h", timedelta(hours=2), "2h"),
+        ("90m", timedelta(minutes=90), "90m"),
+        ("24h", timedelta(days=1), "1d"),
+        ("45s", timedelta(seconds=45), "45s"),
+        ("PT1H30M", timedelta(minutes=90), "90m"),
+        ("PT1.5S", timedelta(seconds=1.5), "PT1.5S"),
+    ],
+)
+def test_spans_of_time(monkeypatch: pytest.MonkeyPatch, given: str, means: timedelta, shown: str) -> None:
+    for name in ("SPIKE_ALERT_MAX_AGE", "SPIKE_ALERT_DEAD_AFTER"):
+        monkeypatch.setenv(name, given)
+    settings = load_settings()
+    assert (settings.alert_max_age, settings.alert_dead_after) == (means, means)
+    assert settings.in_force()["SPIKE_ALERT_MAX_AGE"] == shown
+    monkeypatch.setenv("SPIKE_ALERT_MAX_AGE", shown)
+    assert load_settings().alert_max_age == means
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ALERT_MAX_AGE", "soon", "write it like 30m, 2h or 1d"),
+        ("ALERT_MAX_AGE", "2", "write it like 30m, 2h or 1d"),
+        ("ALERT_MAX_AGE", "0h", "give a time like 2h, of 365d at most"),
+        ("ALERT_DEAD_AFTER", "366d", "give a time like 2h, of 365d at most"),
+        ("ALERT_DEAD_AFTER", "P1Q", ""),
+        ("SIMULTANEOUS_SHARE", "0", ""),
+        ("SIMULTANEOUS_SHARE", "1.1", ""),
+        ("SIMULTANEOUS_SHARE", "nan", ""),
+        ("WEBHOOK_URL", f"ftp://{SECRET}", "write it like https://"),
+        ("WEBHOOK_URL", f"https://me:{SECRET}@hook.example", "leave the name and password out of it"),
+        ("WEBHOOK_URL", f"https://ⅇ.example/{SECRET}", "write it in plain ASCII"),
+        ("PUBLIC_URL", "spike.example.com", "write it like https://"),
+        ("PUBLIC_URL", "https://spike.example.com/?x=y", "leave out what comes after the question mark"),
+        ("PUBLIC_URL", "https://spike.example.com/#x", "write it like https://"),
+    ],
+)
+def test_a_bad_setting_of_alerts(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(f"SPIKE_{name}", value)
+    with pytest.raises(SettingsError, match=rf"^SPIKE_{name}: {says}[^\n]*$") as error:
+        load_settings()
+    assert SECRET not in str(error.value)
+
+
+def test_links_have_one_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKE_PUBLIC_URL", "https://example.com/spike//")
+    assert load_settings().public_url == "https://example.com/spike"

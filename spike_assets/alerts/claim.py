@@ -106,7 +106,7 @@ def _candle_time(
             entries=entries,
             group=group,
         )
-        frozen.append(_freeze(session, channel, digest))
+        frozen.append(freeze(session, channel, digest))
         session.outbox.put(
             [replace(i, status="told", said=TAKEN_BACK, delivery_id=frozen[-1].delivery_id) for i in back]
         )
@@ -119,7 +119,7 @@ def _candle_time(
             **_of_candle(granularity, time),
             **content(granularity, [row for _, row in told], about.public_url, statuses),
         )
-        frozen.append(_freeze(session, channel, digest))
+        frozen.append(freeze(session, channel, digest))
         session.outbox.put(
             [replace(item, status="told", said=gist(row), delivery_id=frozen[-1].delivery_id) for item, row in told]
         )
@@ -146,7 +146,7 @@ def _summary(
     )
     link = about.public_url and f"{about.public_url}/?granularity={granularity.name}"
     digest = about.digest("summary", now, granularity=granularity.name, missed=missed, link=link)
-    delivery = _freeze(session, channel, digest)
+    delivery = freeze(session, channel, digest)
     session.outbox.put([replace(item, status="told", delivery_id=delivery.delivery_id) for item in items])
     return [delivery]
 
@@ -158,12 +158,8 @@ def caught_up(session: Session, granularity: Granularity, now: datetime) -> bool
     return done is not None and done >= market_hours.last_closed(granularity, now).end
 
 
-def notice(session: Session, channel: Channel, digest: Digest) -> Delivery:
-    """Freeze a message about the platform itself."""
-    return _freeze(session, channel, digest)
-
-
-def _freeze(session: Session, channel: Channel, digest: Digest) -> Delivery:
+def freeze(session: Session, channel: Channel, digest: Digest) -> Delivery:
+    """Store a message behind all others of its channel, to be sent as it is."""
     return session.outbox.freeze(
         Delivery(
             channel=channel.name,

@@ -59,7 +59,12 @@ class Sender:
     clock: Callable[[], datetime] = field(repr=False)
 
     def due(self, session: Session) -> list[Channel]:
-        """Give the channels that there is something to do for now."""
+        """Give the channels that there is something to send to now."""
+        now = self.clock()
+        return [channel for channel, at in self.when(session) if at <= now]
+
+    def when(self, session: Session) -> list[tuple[Channel, datetime]]:
+        """Give the channels with something to send, and when: at once, at the next try, behind their quiet hours."""
         if not self.policy.channels:
             return []
         now = self.clock()
@@ -68,9 +73,9 @@ class Sender:
             if caught_up(session, GRANULARITIES[granularity], now):
                 waiting[name] = None
         return [
-            channel
+            (channel, max(waiting[channel.name] or now, _quiet_until(channel, now) or now))
             for channel in self.policy.channels
-            if channel.name in waiting and _is_due(waiting[channel.name], now) and not _quiet_until(channel, now)
+            if channel.name in waiting
         ]
 
     def deliver(self, deadline: Deadline, channels: Sequence[Channel] | None = None) -> list[Outcome]:
@@ -157,10 +162,6 @@ def pause(attempts: int, chance: Callable[[], float] = random.random) -> timedel
     """Give how long to wait behind so many tries: twice as long each time, and no two senders the same."""
     doublings: int = 2 ** min(attempts - 1, 20)
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * doublings) * (0.5 + chance() / 2)
-
-
-def _is_due(at: datetime | None, now: datetime) -> bool:
-    return at is None or at <= now
 
 
 def _quiet_until(channel: Channel, now: datetime) -> datetime | None:

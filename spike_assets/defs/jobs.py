@@ -21,7 +21,7 @@ def pass_job(granularity: Granularity) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         pass_name(granularity),
         selection=dg.AssetSelection.groups(granularity.schema),
-        description=f"One pass over {granularity}: candles, ATR, events, features.",
+        description=f"One pass over {granularity}: candles, ATR, events, features, alerts.",
         tags={MAX_RUNTIME_TAG: max_runtime(granularity, 1)},
         executor_def=dg.in_process_executor,
     )

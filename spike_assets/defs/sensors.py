@@ -1,7 +1,7 @@
 """Watches runs: one that failed is told of, in one line, with how often in a row it did."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 
@@ -113,10 +113,20 @@ def _partitions(run: dg.DagsterRun) -> str | None:
 
 def _in_a_row(run: dg.DagsterRun, instance: dg.DagsterInstance) -> int:
     """Count the failures of the run's job up to it, since one went well; canceled and unfinished runs say nothing."""
+    up_to_it = dropwhile(lambda other: other.run_id != run.run_id, _finished(instance, run.job_name))
+    return max(1, _failures(up_to_it))
+
+
+def failures_in_a_row(instance: dg.DagsterInstance, job: str) -> int:
+    """Count how many runs of a job have failed since one went well; at most `MOST_COUNTED`."""
+    return _failures(_finished(instance, job))
+
+
+def _finished(instance: dg.DagsterInstance, job: str) -> Sequence[dg.DagsterRun]:
+    """Give the runs of a job that went well or failed, newest first."""
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-    newest_first: Sequence[dg.DagsterRun] = instance.get_runs(
-        dg.RunsFilter(job_name=run.job_name, statuses=finished), limit=MOST_COUNTED
-    )
-    up_to_it = dropwhile(lambda other: other.run_id != run.run_id, newest_first)
-    failures = takewhile(lambda other: other.status == dg.DagsterRunStatus.FAILURE, up_to_it)
-    return max(1, sum(1 for _ in failures))
+    return instance.get_runs(dg.RunsFilter(job_name=job, statuses=finished), limit=MOST_COUNTED)
+
+
+def _failures(newest_first: Iterable[dg.DagsterRun]) -> int:
+    return sum(1 for _ in takewhile(lambda run: run.status == dg.DagsterRunStatus.FAILURE, newest_first))

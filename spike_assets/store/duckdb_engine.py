@@ -20,6 +20,14 @@ from spike_assets.store.rows import typed
 from spike_assets.store.tables import Column
 
 
+def _changed(path: Path) -> str:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return "-"
+    return f"{found.st_mtime_ns}/{found.st_size}"
+
+
 class DuckDBConnection:
     """A connection to a DuckDB file."""
 
@@ -76,6 +84,10 @@ class DuckDBEngine:
     def exists(self) -> bool:
         """Whether the file is there."""
         return self.path.exists()
+
+    def stamp(self) -> str | None:
+        """Give size and time of change of the file and of its log."""
+        return " ".join(_changed(path) for path in (self.path, self.path.with_name(self.path.name + ".wal")))
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:

@@ -47,6 +47,10 @@ class Engine(Protocol):
         """Whether there is anything to read yet."""
         ...
 
+    def stamp(self) -> str | None:
+        """Give something that changes whenever the database does, without opening it; None where nothing tells."""
+        ...
+
     def connect(
         self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False
     ) -> AbstractContextManager[Connection]:

@@ -70,6 +70,7 @@ class Incident:
 
 _NUMBER = (Column("number", "int", "the highest"),)
 _CHANNEL = (Column("channel", "text", "name"),)
+_COUNTS = (*_CHANNEL, Column("n", "int", "how many"))
 _DUE = (Column("channel", "text", "name"), Column("due", "time", "from when on"))
 
 
@@ -199,6 +200,17 @@ class Outbox:
         unclaimed = self._connection.frame("SELECT DISTINCT channel FROM ops.outbox WHERE status = 'pending'", _CHANNEL)
         return found | dict.fromkeys(map(str, unclaimed["channel"]))
 
+    def newest_waiting(self, channels: Sequence[str]) -> tuple[str, int]:
+        """Give the id of what was queued or frozen last and is not sent, and how often what goes first was tried."""
+        heads = [head for name in channels if (head := self.first_waiting(name)) is not None]
+        pending = [item for name in channels for item in self.untold(name)]
+        frozen = [
+            one for name in channels for one in self._deliveries("channel = ? AND status = 'waiting'", "number", [name])
+        ]
+        stamped = [(item.queued_at, item.alert_id) for item in pending]
+        stamped += [(delivery.created_at, delivery.delivery_id) for delivery in frozen]
+        return max(stamped, default=(None, ""))[1], sum(head.attempts for head in heads)
+
     def missed(self) -> list[tuple[str, str]]:
         """Give the channels, each with the granularities, that a summary is still to be made for."""
         found = self._connection.frame(
@@ -207,6 +219,14 @@ class Outbox:
             OUTBOX.columns[0:3:2],
         )
         return [(str(channel), str(granularity)) for channel, granularity in found.itertuples(index=False)]
+
+    def count_dead(self) -> dict[str, int]:
+        """Give how many messages were given up, by channel."""
+        found = self._connection.frame(
+            "SELECT channel, COUNT(*) AS n FROM ops.deliveries WHERE status = 'dead' GROUP BY channel ORDER BY channel",
+            _COUNTS,
+        )
+        return {str(channel): int(n) for channel, n in found.itertuples(index=False)}
 
     # --- silences and incidents ---------------------------------------------------------------------------------------
 

@@ -52,6 +52,10 @@ class Store:
         """How a person calls the database."""
         return self._engine.url
 
+    def stamp(self) -> str | None:
+        """Give something that changes whenever the database does, without opening it; None where nothing tells."""
+        return self._engine.stamp()
+
     @contextmanager
     def reading(self, deadline: Deadline, purpose: str = "a reader") -> Iterator[Session]:
         """Open the store to read; an empty one is created first."""

@@ -16,7 +16,7 @@ class DeliveryError(TransientError):
 
 
 class UndeliverableError(PermanentError):
-    """This very digest will never be taken; it becomes a dead letter at once."""
+    """A digest that will never be taken as it is; it becomes a dead letter at once."""
 
 
 class Channel(Protocol):
