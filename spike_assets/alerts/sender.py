@@ -42,6 +42,10 @@ class Outcome:
     status: Literal["sent", "failed", "dead"]
     error: str | None = None
 
+    def __str__(self) -> str:
+        said = f"{self.channel}: {self.kind} {self.delivery_id[:8]} {self.status}"
+        return f"{said}, {self.error}" if self.error else said
+
 
 @dataclass(frozen=True)
 class Sender:
@@ -61,13 +65,12 @@ class Sender:
     def due(self, session: Session) -> list[Channel]:
         """Give the channels that there is something to send to now."""
         now = self.clock()
-        return [channel for channel, at in self.when(session) if at <= now]
+        return [channel for channel, at in self.when(session, now) if at <= now]
 
-    def when(self, session: Session) -> list[tuple[Channel, datetime]]:
+    def when(self, session: Session, now: datetime) -> list[tuple[Channel, datetime]]:
         """Give the channels with something to send, and when: at once, at the next try, behind their quiet hours."""
         if not self.policy.channels:
             return []
-        now = self.clock()
         waiting = session.outbox.due()
         for name, granularity in session.outbox.missed():
             if caught_up(session, GRANULARITIES[granularity], now):

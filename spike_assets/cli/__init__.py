@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("board", "Print the status board."),
     "events": ("tables", "Print or export events (new resistance levels)."),
     "features": ("tables", "Print or export the features of events."),
+    "alerts": ("alerts", "See alerts, and look after the channels that carry them."),
     "significance": ("significance", "Print how often each rule hits, against chance."),
     "verify": ("upkeep", "Recompute everything from the stored candles and compare."),
     "rebuild": ("upkeep", "Recompute the derived tables after a change of setting or formula."),

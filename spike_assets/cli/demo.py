@@ -91,7 +91,7 @@ def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> N
     dagster = dagster_home.prepare(home / "dagster", fresh=True)
     _materialize(demo, dagster, say)
     click.echo(f"\n{board(status(pipeline))}\n\nThe newest events at {H1}:\n")
-    console.out().print(events_table(read(pipeline, EVENTS, H1, limit=_NEWEST), H1))
+    console.out().print(events_table(read(pipeline, EVENTS, H1, limit=_NEWEST), H1, pipeline))
     click.echo()
     if not once:
         dagster_home.serve(dagster, port, demo.environment, say)

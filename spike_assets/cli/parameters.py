@@ -13,6 +13,7 @@ ALL = "all"
 """Stands for all four granularities, finest first."""
 
 _AGO = re.compile(r"(\d{1,5})([hdw])")
+_LENGTH = re.compile(r"(\d{1,5})([mhdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -63,6 +64,21 @@ class TimeType(click.ParamType[Any]):
         if not EARLIEST.year <= time.year <= LATEST.year:
             self.fail(f"{value!r} lies outside {EARLIEST.year} to {LATEST.year}", param, ctx)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+class LengthType(click.ParamType[Any]):
+    """A length of time: `30m`, `2h`, `3d` or `1w`."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Give the length."""
+        if isinstance(value, timedelta):
+            return value
+        found = _LENGTH.fullmatch(value)
+        if not found or not int(found[1]):
+            self.fail(f"{value!r} is no length of time; write one like 30m, 2h, 3d or 1w", param, ctx)
+        return int(found[1]) * (_UNITS | {"m": timedelta(minutes=1)})[found[2]]
 
 
 class InstrumentType(click.ParamType[Any]):

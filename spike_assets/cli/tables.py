@@ -21,7 +21,7 @@ from spike_assets.instruments import instrument as declared
 from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.status import opened_since
 from spike_assets.settings import load_settings
-from spike_assets.store.tables import EVENTS, FEATURES, Table
+from spike_assets.store.tables import ALERTS, EVENTS, FEATURES, Table
 
 _LIMIT = timedelta(seconds=30)
 _SHOWN = 50
@@ -44,40 +44,44 @@ _OPTIONS = (
 )
 
 
-def _filtered(command: Callable[..., None]) -> Callable[..., None]:
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that all tables have."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 @click.command
-@_filtered
+@filtered
 def events(**asked: Any) -> None:
     """Print or export events (new resistance levels).
 
     The table has the essentials, newest first; csv, json and parquet have every column in full precision, oldest
     first, NULL empty, times in UTC.
     """
-    _show(EVENTS, events_table, **asked)
+    show(EVENTS, events_table, **asked)
 
 
 @click.command
-@_filtered
+@filtered
 def features(**asked: Any) -> None:
     """Print or export the features of events.
 
     The table has the essentials, newest first; csv, json and parquet have every column in full precision, oldest
     first, NULL empty, times in UTC.
     """
-    _show(FEATURES, features_table, **asked)
+    show(FEATURES, features_table, **asked)
 
 
 SIMULATED = "simulated"
 
+Tabulate = Callable[[pd.DataFrame, Granularity, Pipeline], RichTable]
+"""Makes a table to look at, of rows that are newest first."""
 
-def _show(
+
+def show(
     table: Table,
-    as_table: Callable[[pd.DataFrame, Granularity], RichTable],
+    as_table: Tabulate,
     instrument: tuple[str, ...],
     granularity: tuple[Granularity, ...],
     since: datetime | None,
@@ -85,6 +89,7 @@ def _show(
     form: str,
     output: Path | None,
 ) -> None:
+    """Print the rows that were asked for as a table, or write them."""
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; give --output FILE")
     if form == "table" and output is not None:
@@ -93,7 +98,10 @@ def _show(
     pipeline = Pipeline.from_settings(load_settings())
     rows = read(pipeline, table, granularity[0], instrument, since, shown)
     if form == "table":
-        _print(rows, as_table, granularity[0], shown)
+        if rows.empty:
+            click.echo(f"no {granularity[0]} {'alerts' if table is ALERTS else 'events'}")
+        else:
+            _print(as_table(rows, granularity[0], pipeline), complete=len(rows) < (shown or 0), shown=len(rows))
         if source_of(pipeline) == SIMULATED:
             click.echo("simulated: a made-up market, no price is real", err=True)
     else:
@@ -121,7 +129,7 @@ def source_of(pipeline: Pipeline) -> str | None:
     return stored.source if stored else None
 
 
-def events_table(rows: pd.DataFrame, granularity: Granularity) -> RichTable:  # noqa: ARG001 - the same for all tables
+def events_table(rows: pd.DataFrame, granularity: Granularity, pipeline: Pipeline) -> RichTable:  # noqa: ARG001
     """Give the essentials of events, prices with the instrument's decimals."""
     table = console.plain_table(
         ("closed (UTC)", False),
@@ -148,7 +156,7 @@ def events_table(rows: pd.DataFrame, granularity: Granularity) -> RichTable:  # 
     return table
 
 
-def features_table(rows: pd.DataFrame, granularity: Granularity) -> RichTable:
+def features_table(rows: pd.DataFrame, granularity: Granularity, pipeline: Pipeline) -> RichTable:  # noqa: ARG001
     """Give the essentials of features."""
     table = console.plain_table(
         ("closed (UTC)", False),
@@ -181,18 +189,10 @@ def _or_dash(value: Any, form: str = "") -> str:
     return "–" if pd.isna(value) else f"{value:{form}}"
 
 
-def _print(
-    rows: pd.DataFrame,
-    as_table: Callable[[pd.DataFrame, Granularity], RichTable],
-    granularity: Granularity,
-    limit: int | None,
-) -> None:
-    if rows.empty:
-        click.echo(f"no {granularity} events")
-        return
-    console.out().print(as_table(rows, granularity))
-    if len(rows) == limit:
-        click.echo(f"\nthe newest {limit}; --limit shows more, --format csv every column", err=True)
+def _print(table: RichTable, *, complete: bool, shown: int) -> None:
+    console.out().print(table)
+    if not complete:
+        click.echo(f"\nthe newest {shown}; --limit shows more, --format csv every column", err=True)
 
 
 def _write(table: Table, rows: pd.DataFrame, form: str, output: Path | None) -> None:

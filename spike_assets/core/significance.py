@@ -17,6 +17,9 @@ TIERS = ("minor", "major", "super")
 """Tiers of round numbers, the least first."""
 
 
+_POSITIONS = np.array([None, "stalled", "swept"], dtype=object)
+
+
 @dataclass(frozen=True)
 class PsychologicalLevel:
     """The level lies at a round number, where orders gather: take-profits on it, stop-losses just beyond.
@@ -67,7 +70,8 @@ class PsychologicalLevel:
                 "tier": np.array(TIERS, dtype=object)[tier],
                 "number": number / scale,
                 "pips": off / 10.0,
-                "position": np.array([None, "stalled", "swept"], dtype=object)[np.where(swept, 2, off <= 0)],
+                # As objects: pandas would make text of it, and NaN of None.
+                "position": pd.Series(_POSITIONS[np.where(swept, 2, off <= 0)], index=events.index[hit], dtype=object),
                 "chance": self._chance(near.within, near.minor)[hit],
             },
             index=events.index[hit],

@@ -195,8 +195,7 @@ def _derived(stage: Stage) -> Work:
 def _send(run: Run, due: Sequence[Channel]) -> None:
     """Send what is due at once, within the run's time: a sensor and a launch would cost seconds."""
     for outcome in run.pipeline.sender.deliver(run.deadline, due) if due else []:
-        said = f"{outcome.channel}: {outcome.kind} {outcome.delivery_id} {outcome.status}"
-        run.context.log.info(f"{said}, {outcome.error}" if outcome.error else said)
+        run.context.log.info(str(outcome))
 
 
 def _record(run: Run, session: Session) -> None:

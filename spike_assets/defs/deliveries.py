@@ -124,7 +124,7 @@ def evaluate(
         check(pipeline, besides=_failing(context.instance, watched), deadline=deadline)
         stamp = pipeline.store.stamp()
     with pipeline.store.reading(deadline, "the alerts sensor") as session:
-        when = pipeline.sender.when(session)
+        when = pipeline.sender.when(session, now)
         due = [channel for channel, at in when if at <= now]
         newest, attempts = session.outbox.newest_waiting([channel.name for channel in due]) if due else ("", 0)
     wake_at = min((at for _, at in when), default=None)

@@ -4,7 +4,7 @@ Rows in, rows out. When something is queued, claimed or given up is the business
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -157,6 +157,14 @@ class Outbox:
                 delivery.delivery_id,
             ],
         )
+
+    def resend(self, now: datetime) -> list[Delivery]:
+        """Put every message that was given up back into its channel's order, as if it had never been tried."""
+        dead = self._deliveries("status = 'dead'", "channel, number", [])
+        again = [replace(one, status="waiting", tried_since=now, attempts=0, next_attempt_at=now) for one in dead]
+        for one in again:
+            self.write(one)
+        return again
 
     def first_waiting(self, channel: str) -> Delivery | None:
         """Give the message that a channel is to be sent next; None when all are sent or dead."""
