@@ -121,9 +121,10 @@ class Slow(TransportFault):
 
 @dataclass(frozen=True)
 class Drip(TransportFault):
-    """The body comes in small pieces, over so many seconds in all."""
+    """The body comes in small pieces, over so many seconds in all; perhaps the last on this connection."""
 
     seconds: float
+    last: bool = False
 
 
 @dataclass(frozen=True)

@@ -280,6 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         for name, value in reply.headers.items():
             self.send_header(name, value)
+        if any(isinstance(hit.fault, Drip) and hit.fault.last for hit in hits):
+            self.send_header("Connection", "close")
         self.end_headers()
         truncated = any(isinstance(hit.fault, Truncated) for hit in hits)
         self.close_connection = self.close_connection or truncated

@@ -195,7 +195,7 @@ class Client:
 
     def in_use(self, connection: HTTPConnection) -> None:
         """Have this connection cut when the time is up. Called by the session, in the thread that asks."""
-        self._thread.guard.connection = connection
+        self._thread.guard.watch(connection)
 
 
 def _sensible(path: str, answer: Answer, read: Callable[[Answer], T]) -> T:

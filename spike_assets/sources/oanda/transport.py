@@ -23,7 +23,7 @@ class Watcher(Protocol):
         ...
 
     def in_use(self, connection: HTTPConnection) -> None:
-        """Hear that a request is about to be sent on this one."""
+        """Hear that a request is about to be sent on this one, and then that it was."""
         ...
 
 
@@ -41,7 +41,12 @@ class Guard:
     """Cuts a connection at the deadline. A timeout of the socket would start anew with every byte that drips in."""
 
     def __init__(self) -> None:
-        self.connection: HTTPConnection | None = None
+        self._connection: HTTPConnection | None = None
+        self._wire: socket.socket | None = None
+
+    def watch(self, connection: HTTPConnection) -> None:
+        """Cut this one. Its socket is remembered: a connection that is not to be kept forgets it before the answer."""
+        self._connection, self._wire = connection, connection.sock
 
     @contextmanager
     def until(self, deadline: Deadline) -> Iterator[None]:
@@ -55,7 +60,7 @@ class Guard:
             timer.cancel()
 
     def _cut(self) -> None:
-        wire = self.connection.sock if self.connection else None
+        wire = self._wire or (self._connection.sock if self._connection else None)
         if wire is not None:
             with suppress(OSError):  # it was closed just now
                 wire.shutdown(socket.SHUT_RDWR)
@@ -103,6 +108,7 @@ def _pools(watcher: Watcher) -> dict[str, Any]:
         def request(self, *arguments: Any, **options: Any) -> None:
             watcher.in_use(self)
             super().request(*arguments, **options)
+            watcher.in_use(self)  # by now it has a socket
 
     class Secure(Plain, HTTPSConnection):
         """Tells the same: what `Plain` calls behind itself is then the encrypted connection's."""

@@ -111,10 +111,11 @@ def test_nobody_is_asked_sooner_than_they_said(server: OandaServer, client: Clie
     assert len(server.requests) == 2
 
 
-def test_an_answer_that_drips_for_ever_ends_at_the_deadline(server: OandaServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [False, True], ids=["kept", "closed behind it"])
+def test_an_answer_that_drips_for_ever_ends_at_the_deadline(server: OandaServer, tmp_path: Path, last: bool) -> None:
     """Each piece comes long before the socket would give up; left alone, the whole answer would come, and no error."""
     client = client_of(server.url, tmp_path, silence=60)
-    server.faults.append(Drip(100))
+    server.faults.append(Drip(100, last))
     with pytest.raises(TransientError, match=r"it answers too slowly, RequestID \d+"):
         ask(client, f"/v3/accounts/{ACCOUNT}/instruments", within(1))
     client.close()
