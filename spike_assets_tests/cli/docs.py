@@ -9,17 +9,20 @@ from spike_assets.cli import COMMANDS, spike
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
-_BLOCK = re.compile(r"(<!-- help: (\w+) -->\n```\n).*?(```\n)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- help: ([\w ]+?) -->\n```\n).*?(```\n)", re.DOTALL)
 
 
 def help_of(name: str) -> str:
     """Give what `spike NAME --help` prints, eighty columns wide."""
     top = click.Context(spike, info_name="spike", terminal_width=80, **spike.context_settings)
-    if name == "spike":
-        return spike.get_help(top)
-    command = spike.get_command(top, name)
-    assert command is not None, name
-    return command.get_help(click.Context(command, info_name=name, parent=top, terminal_width=80))
+    context: click.Context = top
+    command: click.Command = spike
+    for word in [] if name == "spike" else name.split():
+        assert isinstance(command, click.Group), name
+        found = command.get_command(context, word)
+        assert found is not None, name
+        context, command = click.Context(found, info_name=word, parent=context, terminal_width=80), found
+    return command.get_help(context)
 
 
 def with_help(page: str) -> str:
@@ -32,7 +35,16 @@ def documented(page: str) -> list[str]:
     return [block[1] for block in _BLOCK.findall(page)]
 
 
-NAMES = ["spike", *COMMANDS]
+def with_subcommands(name: str) -> list[str]:
+    """Give a command, and the commands of its own behind it."""
+    top = click.Context(spike, info_name="spike")
+    command = spike.get_command(top, name)
+    inner = list(command.commands) if isinstance(command, click.Group) else []
+    return [name, *(f"{name} {one}" for one in inner)]
+
+
+NAMES = ["spike", *(name for command in COMMANDS for name in with_subcommands(command))]
+"""Every command, in the order in which they are listed."""
 
 if __name__ == "__main__":
     PAGE.write_text(with_help(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
