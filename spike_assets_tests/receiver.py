@@ -4,6 +4,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,8 @@ class Received:
         What it was answered; `NO_ANSWER` where it was not.
     verified
         Whether the public library takes its signature; None where the receiver has no secret.
+    at
+        When it was read, seconds since 1970.
     """
 
     method: str
@@ -76,6 +79,7 @@ class Received:
     body: bytes
     status: int
     verified: bool | None
+    at: float = field(default_factory=time.time, compare=False)
 
 
 class Receiver:
