@@ -61,7 +61,17 @@ class Settings(BaseSettings):
         0.5, gt=0, le=1, description="what share of the instruments at resistance at once is an alert of its own"
     )
 
-    @field_validator("instruments", mode="before")
+    dashboard_host: str = Field("127.0.0.1", description="address the dashboard listens on")
+    dashboard_port: int = Field(8000, ge=1, le=65535, description="port the dashboard listens on")
+    dashboard_token: SecretStr | None = Field(
+        None, description="what the dashboard is opened with; needed on any address but this machine's own"
+    )
+    dashboard_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma list of further names that the dashboard is reached by, like spike.example.com"
+    )
+    dagster_url: str | None = Field(None, description="where people reach the Dagster UI; the dashboard links to it")
+
+    @field_validator("instruments", "dashboard_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -88,6 +98,32 @@ class Settings(BaseSettings):
             raise ValueError("a token is one word of plain letters and digits; copy it again")
         return value
 
+    @field_validator("dashboard_host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9.:-]+", value):
+            raise ValueError("write an address or a name, like 127.0.0.1 or 0.0.0.0")
+        return value
+
+    @field_validator("dashboard_token")
+    @classmethod
+    def _long_word(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"[!-~]{16,}", value.get_secret_value()):
+            raise ValueError(
+                "a token is one word of 16 plain letters and digits at least; `openssl rand -hex 24` makes one"
+            )
+        return value
+
+    @field_validator("dashboard_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", name):
+                raise ValueError(
+                    f"{name!r} is no name of a host; write it like spike.example.com, without port and path"
+                )
+        return tuple(sorted({name.lower() for name in value}))
+
     @field_validator("oanda_url")
     @classmethod
     def _private(cls, value: str | None) -> str | None:
@@ -102,7 +138,7 @@ class Settings(BaseSettings):
             raise ValueError("use https: the token would cross the network in plain text")
         return value.rstrip("/")
 
-    @field_validator("webhook_url", "public_url")
+    @field_validator("webhook_url", "public_url", "dagster_url")
     @classmethod
     def _web(cls, value: str | None) -> str | None:
         if value is None:
@@ -112,11 +148,17 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
             raise ValueError("write it like https://spike.example.com")
+        try:
+            valid = parts.port != 0
+        except ValueError:  # its words would quote what may be a password
+            valid = False
+        if not valid:
+            raise ValueError("what stands behind the colon of the host is no port")
         if "@" in parts.netloc:
             raise ValueError("leave the name and password out of it")
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "dagster_url")
     @classmethod
     def _base(cls, value: str | None) -> str | None:
         if value and urlsplit(value).query:
@@ -164,7 +206,9 @@ class Settings(BaseSettings):
         return shown | {"SPIKE_DATABASE": self.database_url, "SPIKE_WEBHOOK_URL": _host(self.webhook_url)}
 
 
-SECRETS = frozenset({"OANDA_API_TOKEN", "SPIKE_ALERT_URLS", "SPIKE_WEBHOOK_SECRET", "SPIKE_WEBHOOK_URL"})
+SECRETS = frozenset(
+    {"OANDA_API_TOKEN", "SPIKE_ALERT_URLS", "SPIKE_DASHBOARD_TOKEN", "SPIKE_WEBHOOK_SECRET", "SPIKE_WEBHOOK_URL"}
+)
 """Settings whose value is never shown; of the webhook's URL the host is."""
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
@@ -216,4 +260,7 @@ def _span(value: timedelta) -> str:
 
 def _host(url: str | None) -> str:
     """Give scheme and host: what comes after them often is a password."""
-    return "" if url is None else "{0.scheme}://{0.netloc}/…".format(urlsplit(url))
+    if url is None:
+        return ""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{'' if parts.port is None else f':{parts.port}'}/…"

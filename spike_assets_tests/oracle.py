@@ -1,19 +1,22 @@
-"""ATR, events and features once more: plain Python, one candle and one event at a time, straight from design §6-§8.
+"""ATR, events, features and alerts once more: plain Python, one candle and one event at a time, straight from design.
 
 Slow and obviously right is the point. Nothing of `spike_assets.core` is imported, nothing is vectorised, and floats are
-added oldest first, so the answers can be compared bit for bit.
+added oldest first, so the answers can be compared bit for bit. Round numbers are counted in decimals.
 """
 
 import hashlib
+import json
 import math
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
 STEPS = {"H1": timedelta(hours=1), "H4": timedelta(hours=4), "D": timedelta(days=1), "W": timedelta(weeks=1)}
 NAMESPACE = uuid.UUID("6f1c4f0e-1f4e-5f7a-9d0b-6d1f3a5b8c27")
+ALERT_NAMESPACE = uuid.UUID("0c5e0c7e-6f0b-5d0e-8a55-3d5b1b0f4c11")
 
 Row = dict[str, Any]
 """A row of a table by its columns, None where it has NULL."""
@@ -106,9 +109,9 @@ def events(instrument: str, granularity: str, candles: list[Candle], atr: list[A
     return found
 
 
-def uuid5(name: str) -> uuid.UUID:
+def uuid5(name: str, namespace: uuid.UUID = NAMESPACE) -> uuid.UUID:
     """RFC 9562 §5.5, by hand: SHA-1 of namespace and name, version and variant written over it."""
-    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    digest = bytearray(hashlib.sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return uuid.UUID(bytes=bytes(digest))
@@ -258,3 +261,120 @@ def median(values: list[float]) -> float:
 def two_decimals(value: float) -> float:
     """Round to whole hundredths, halves to the even one."""
     return round(value * 100) / 100
+
+
+class Watched(NamedTuple):
+    """What alerts look at in one instrument: its candles, the rows of `events` and `features`, and its round numbers.
+
+    `grid` is how many ticks minor, major and super numbers lie apart; a price has so many `decimals`.
+    """
+
+    candles: list[Candle]
+    events: list[Row]
+    features: list[Row]
+    grid: tuple[int, int, int]
+    decimals: int
+
+
+def alerts(granularity: str, watched: dict[str, Watched], share: str = "0.5") -> list[Row]:
+    """Design §9: groups first, then instrument by instrument."""
+    trading = {name: {candle.time for candle in mine.candles} for name, mine in watched.items()}
+    falling = {name: {row["time"] for row in mine.events} for name, mine in watched.items()}
+    together = {}
+    for time in sorted(set().union(*falling.values())):
+        traded = [name for name in watched if time in trading[name]]
+        members = sorted(name for name in watched if time in falling[name])
+        together[time] = _together(granularity, time, members, len(traded), share)
+    rows = [row for row in together.values() if row is not None]
+    for name, mine in sorted(watched.items()):
+        closes = {candle.time: candle.close for candle in mine.candles}
+        for event, feature in zip(mine.events, mine.features, strict=True):
+            reasons = {} if event["suspect"] else _reasons(mine, event, feature, closes[event["time"]])
+            if not reasons:
+                continue
+            group = together[event["time"]]
+            others = [] if group is None else [other for other in group["members"].split(",") if other != name]
+            rows.append(
+                {
+                    "instrument": name,
+                    "time": event["time"],
+                    "alert_id": str(uuid5(event["event_id"], ALERT_NAMESPACE)),
+                    "event_id": event["event_id"],
+                    "closed_at": event["closed_at"],
+                    "level": event["level"],
+                    "rules": ",".join(reasons),
+                    "reasons": written(reasons),
+                    "members": ",".join(others) or None,
+                }
+            )
+    return rows
+
+
+def written(reasons: Row) -> str:
+    """JSON, without blanks."""
+    return json.dumps(reasons, separators=(",", ":"))
+
+
+def _reasons(mine: Watched, event: Row, feature: Row, close: float) -> Row:
+    found: Row = {}
+    number = round_number(mine.grid, mine.decimals, event["level"], close, event["atr"])
+    if number is not None:
+        found["psychological_level"] = number
+    relative, z = feature["relative_volume"], feature["volume_z"]
+    if relative is not None and z is not None and relative >= 2 and z >= 3:
+        found["volume_spike"] = {"relative_volume": relative, "volume_z": z}
+    if feature["pattern_run"] == 3:
+        found["pattern_completion"] = {"pattern": "-".join([feature["pattern"]] * 3)}
+    return found
+
+
+def round_number(grid: tuple[int, int, int], decimals: int, level: float, close: float, atr: float) -> Row | None:
+    """Try every number near the level, the greatest tier first, in decimals."""
+    tick = Decimal(1).scaleb(-decimals)
+    minor, major, super_ = grid
+    at, closed = (Decimal(repr(price)).quantize(tick) for price in (level, close))
+    # What a float says of a tenth of the ATR is right to a millionth of a tick, and not to the last bit.
+    tenth = (Decimal(repr(atr)) / 10 / tick).quantize(Decimal("0.000001"))
+    reach = min(max(tenth, Decimal(10)), Decimal(minor) / 20).to_integral_value(ROUND_FLOOR)
+    for tier, step in (("super", super_ * tick), ("major", major * tick), ("minor", minor * tick)):
+        below = at // step * step
+        for number in (below, below + step):
+            if abs(at - number) > reach * tick:
+                continue
+            position = None
+            if at <= number:
+                position = "stalled"
+            elif closed <= number:
+                position = "swept"
+            return {
+                "tier": tier,
+                "number": str(number.quantize(Decimal(1).scaleb(1 - decimals))),  # whole pips
+                "pips": str(((at - number) / tick / 10).quantize(Decimal("0.1"))),
+                "position": position,
+                "chance": int(2 * reach + 1) / minor,
+            }
+    return None
+
+
+def _together(granularity: str, time: datetime, members: list[str], traded: int, share: str) -> Row | None:
+    """One candle time: a group, or None."""
+    if len(members) < 3 or len(members) < Decimal(share) * traded:
+        return None
+    currency, sharing = None, 0
+    for side in sorted({f"{name[:3]} as base" for name in members} | {f"{name[4:]} as quote" for name in members}):
+        code, how = side[:3], side[7:]
+        n = sum((name[:3] if how == "base" else name[4:]) == code for name in members)
+        if 2 * n > len(members) and n > sharing:
+            currency, sharing = side, n
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "instrument": "*",
+        "time": time,
+        "alert_id": str(uuid5(f"simultaneous|{granularity}|{stamp}", ALERT_NAMESPACE)),
+        "event_id": None,
+        "closed_at": close_of(granularity, time),
+        "level": None,
+        "rules": "simultaneous",
+        "reasons": written({"simultaneous": {"of": traded, "currency": currency, "sharing": sharing}}),
+        "members": ",".join(members),
+    }

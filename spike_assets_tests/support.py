@@ -1,5 +1,6 @@
 """Test doubles and helpers that several test modules share."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ FOREVER = Deadline.after(timedelta(days=1))
 
 
 class MemoryEngine:
-    """A database in memory, one connection for everybody: as quick as a store gets, and gone with its test."""
+    """A database in memory, one connection for one thread at a time: as quick as it gets, and gone with its test."""
 
     url = "memory"
 
@@ -105,6 +106,7 @@ class MemoryEngine:
         self.natural_keys = natural_keys
         self._connection = duckdb.connect(":memory:")
         self._connection.execute("SET TimeZone = 'UTC'")
+        self._in_use = threading.RLock()
 
     def exists(self) -> bool:
         return True
@@ -121,7 +123,8 @@ class MemoryEngine:
         write: bool,  # noqa: ARG002
         brief: bool = False,  # noqa: ARG002
     ) -> Iterator[Connection]:
-        yield DuckDBConnection(self._connection)
+        with self._in_use:
+            yield DuckDBConnection(self._connection)
 
     def lock(
         self,

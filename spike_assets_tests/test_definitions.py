@@ -18,10 +18,10 @@ def test_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(definitions.defs)
 
 
-def test_sixteen_assets_in_four_groups() -> None:
+def test_twenty_assets_in_four_groups() -> None:
     graph = definitions.defs.resolve_asset_graph()
     groups = [graph.get(key).group_name for key in graph.materializable_asset_keys]
-    assert {name: groups.count(name) for name in groups} == {"h1": 4, "h4": 4, "d": 4, "w": 4}
+    assert {name: groups.count(name) for name in groups} == {"h1": 5, "h4": 5, "d": 5, "w": 5}
 
 
 def test_each_granularity_has_a_pass_and_a_reconcile_on_schedules() -> None:
@@ -30,7 +30,7 @@ def test_each_granularity_has_a_pass_and_a_reconcile_on_schedules() -> None:
     reconciles = {f"{name}_reconcile_schedule": f"{name}_reconcile" for name in ("h1", "h4", "d", "w")}
     assert {s.name: s.job_name for s in repository.schedule_defs} == passes | reconciles
     assert {job.name for job in repository.get_all_jobs()} >= {*passes.values(), *reconciles.values()}
-    assert [sensor.name for sensor in repository.sensor_defs] == ["failed_passes"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["alerts", "failed_passes"]
 
 
 def test_partitions_begin_where_the_settings_say(tmp_path: Path) -> None:

@@ -230,6 +230,8 @@ def test_spans_of_time(monkeypatch: pytest.MonkeyPatch, given: str, means: timed
         ("SIMULTANEOUS_SHARE", "1.1", ""),
         ("SIMULTANEOUS_SHARE", "nan", ""),
         ("WEBHOOK_URL", f"ftp://{SECRET}", "write it like https://"),
+        ("WEBHOOK_URL", f"https://hook.example:{SECRET}", "what stands behind the colon of the host is no port$"),
+        ("WEBHOOK_URL", "https://hook.example:99999/x", "what stands behind the colon of the host is no port$"),
         ("WEBHOOK_URL", f"https://me:{SECRET}@hook.example", "leave the name and password out of it"),
         ("WEBHOOK_URL", f"https://ⅇ.example/{SECRET}", "write it in plain ASCII"),
         ("PUBLIC_URL", "spike.example.com", "write it like https://"),

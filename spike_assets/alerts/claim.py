@@ -3,7 +3,6 @@
 One message per channel and candle time; what comes later for it is a supplement, what is taken back a correction.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from spike_assets import market_hours
 from spike_assets.alerts import compose
 from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.digest import Digest, Entry, Group, Kind, Missed, Status
-from spike_assets.alerts.queue import TAKEN_BACK, gist, is_silenced, wanted
+from spike_assets.alerts.queue import TAKEN_BACK, gist, is_silenced, now_true
 from spike_assets.core.alerts import GROUP
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
@@ -50,22 +49,49 @@ class About:
 
 
 def claim(session: Session, channel: Channel, about: About, now: datetime) -> list[Delivery]:
-    """Freeze all that a channel is still to be told, oldest candle first; give the new messages.
+    """Freeze what a channel is to be told next: about the oldest candle that there is something to tell of.
 
     What has been silenced meanwhile is not told. What was missed while spike was away becomes one summary per
-    granularity, once that has caught up.
+    granularity, behind all else. The rest is not frozen yet: what comes later for its candles is told with it.
+
+    Returns
+    -------
+    list of Delivery
+        The new messages: none when there is nothing to tell, two when something is taken back at the same time.
+    """
+    items = ready(session, channel, now)
+    pending = sorted((item for item in items if item.status == "pending"), key=_closed)
+    for _, together in groupby(pending, key=lambda item: (item.granularity, item.time)):
+        if frozen := _candle_time(session, channel, about, list(together), now):
+            return frozen
+    missed = [item for item in items if item.status == "missed"]
+    if not missed:
+        return []
+    name = min(item.granularity for item in missed)
+    old = [item for item in missed if item.granularity == name]
+    return [_summary(session, channel, about, GRANULARITIES[name], old, now)]
+
+
+def ready(session: Session, channel: Channel, now: datetime) -> list[Item]:
+    """Give what a channel may be told now.
+
+    What may change any moment waits: a rebuild, say, has emptied the tables and fills them step by step. What was
+    missed waits until all of its granularity is caught up with.
     """
     untold = session.outbox.untold(channel.name)
-    frozen: list[Delivery] = []
-    pending = sorted((item for item in untold if item.status == "pending"), key=_closed)
-    for _, together in groupby(pending, key=lambda item: (item.granularity, item.time)):
-        frozen += _candle_time(session, channel, about, list(together), now)
-    missed = sorted(
-        (item for item in untold if item.status == "missed"), key=lambda item: (item.granularity, item.time)
-    )
-    for name, old in groupby(missed, key=lambda item: item.granularity):
-        frozen += _summary(session, channel, about, GRANULARITIES[name], list(old), now)
-    return frozen
+    by_granularity: dict[str, list[Item]] = {}
+    for item in untold:
+        by_granularity.setdefault(item.granularity, []).append(item)
+    found: list[Item] = []
+    for name, items in by_granularity.items():
+        granularity = GRANULARITIES[name]
+        marks = session.pending.of(granularity, ALERTS.name)
+        settled = [item for item in items if not any(mark.from_time <= item.time <= mark.to_time for mark in marks)]
+        found += [item for item in settled if item.status == "pending"]
+        missed = [item for item in items if item.status == "missed"]
+        if missed and not marks and _caught_up(session, granularity, now):
+            found += missed
+    return found
 
 
 def _closed(item: Item) -> tuple[datetime, str]:
@@ -78,14 +104,15 @@ def _candle_time(
     """Freeze what is to be told about one candle time: what is new or changed, and what is taken back."""
     granularity, time = GRANULARITIES[items[0].granularity], items[0].time
     silences = session.outbox.silences(now)
-    rows = {row["alert_id"]: row for row in read(session, granularity, time) if wanted(channel, granularity, row)}
+    rows = {row["alert_id"]: row for row in read(session, granularity, time)}
+    sent = {item.alert_id: message for item in items if item.said is not None and (message := _told_in(session, item))}
     told: list[tuple[Item, dict[str, Any]]] = []
     back: list[Item] = []
     quiet: list[Item] = []
     for item in items:
-        row = rows.get(item.alert_id)
+        row = now_true(rows.get(item.alert_id), item, channel, granularity)
         if row is None:
-            (back if item.said else quiet).append(item)
+            (back if item.alert_id in sent else quiet).append(item)
         elif is_silenced(item.instrument, silences):
             quiet.append(replace(item, status="silenced"))
         elif item.said == gist(row):
@@ -94,14 +121,14 @@ def _candle_time(
             told.append((item, row))
     session.outbox.put([item for item in quiet if item.status != "pending"])
     session.outbox.drop([item for item in quiet if item.status == "pending"])
-    earlier = session.outbox.about(channel.name, granularity, time)
+    earlier = [one for one in session.outbox.about(channel.name, granularity, time) if one.status == "sent"]
     frozen = []
     if back:
-        entries, group = _said_before(session, back)
+        entries, group = _said_before({item.alert_id: sent[item.alert_id] for item in back})
         digest = about.digest(
             "correction",
             now,
-            follows=back[0].delivery_id,
+            follows=sent[back[0].alert_id].delivery_id,
             **_of_candle(granularity, time),
             entries=entries,
             group=group,
@@ -111,7 +138,7 @@ def _candle_time(
             [replace(i, status="told", said=TAKEN_BACK, delivery_id=frozen[-1].delivery_id) for i in back]
         )
     if told:
-        statuses: dict[str, Status] = {item.alert_id: "updated" if item.said else "new" for item, _ in told}
+        statuses: dict[str, Status] = {item.alert_id: "updated" if item.alert_id in sent else "new" for item, _ in told}
         digest = about.digest(
             "supplement" if earlier else "digest",
             now,
@@ -126,12 +153,24 @@ def _candle_time(
     return frozen
 
 
+def _told_in(session: Session, item: Item) -> Delivery | None:
+    """Give the newest message that was taken and speaks of an alert; None where there is none, or it took it back."""
+    for one in reversed(session.outbox.about(item.channel, GRANULARITIES[item.granularity], item.time)):
+        if one.status == "sent" and (status := _speaks_of(one, item.alert_id)):
+            return one if status != "withdrawn" else None
+    return None
+
+
+def _speaks_of(delivery: Delivery, alert_id: str) -> Status | None:
+    said = Digest.model_validate_json(delivery.body)
+    found: list[Entry | Group] = [*said.entries, *([said.group] if said.group else [])]
+    return next((one.status for one in found if one.alert_id == alert_id), None)
+
+
 def _summary(
     session: Session, channel: Channel, about: About, granularity: Granularity, items: Sequence[Item], now: datetime
-) -> list[Delivery]:
-    """Freeze one message that stands for all that was missed, once nothing more is to be caught up with."""
-    if not caught_up(session, granularity, now):
-        return []
+) -> Delivery:
+    """Freeze one message that stands for all that was missed."""
     ids = {item.alert_id for item in items}
     window = Window(items[0].time, items[-1].time + _JUST_BEHIND)
     alerts = session.data.read(granularity, ALERTS, window, ["alert_id", "instrument", "rules"])
@@ -148,10 +187,10 @@ def _summary(
     digest = about.digest("summary", now, granularity=granularity.name, missed=missed, link=link)
     delivery = freeze(session, channel, digest)
     session.outbox.put([replace(item, status="told", delivery_id=delivery.delivery_id) for item in items])
-    return [delivery]
+    return delivery
 
 
-def caught_up(session: Session, granularity: Granularity, now: datetime) -> bool:
+def _caught_up(session: Session, granularity: Granularity, now: datetime) -> bool:
     """Tell whether every candle that has closed is processed."""
     state = session.ops.state(granularity)
     done = state.last_processed if state else None
@@ -211,18 +250,14 @@ def content(
     }
 
 
-def _said_before(session: Session, items: Sequence[Item]) -> tuple[tuple[Entry, ...], Group | None]:
-    """Give what was said of alerts that are taken back, marked as withdrawn."""
+def _said_before(told: Mapping[str, Delivery]) -> tuple[tuple[Entry, ...], Group | None]:
+    """Give what messages said of the alerts that they are given for, marked as withdrawn."""
     entries: list[Entry] = []
     group: Group | None = None
-    for delivery_id in dict.fromkeys(item.delivery_id for item in items):
-        ids = {item.alert_id for item in items if item.delivery_id == delivery_id}
-        delivery = session.outbox.delivery(str(delivery_id))
-        if delivery is None:
-            continue
-        said = Digest.model_validate(json.loads(delivery.body))
-        entries += [one.model_copy(update={"status": "withdrawn"}) for one in said.entries if one.alert_id in ids]
-        if said.group is not None and said.group.alert_id in ids:
+    for alert_id, delivery in told.items():
+        said = Digest.model_validate_json(delivery.body)
+        entries += [one.model_copy(update={"status": "withdrawn"}) for one in said.entries if one.alert_id == alert_id]
+        if said.group is not None and said.group.alert_id == alert_id:
             group = said.group.model_copy(update={"status": "withdrawn"})
     return tuple(entries), group
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from spike_assets import market_hours
 from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.digest import Reasons
 from spike_assets.alerts.policy import Policy
@@ -22,6 +23,9 @@ from spike_assets.store.store import Session
 
 TAKEN_BACK = ""
 """What is `said` of an alert that was taken back."""
+
+UNSURE = "?"
+"""What is `said` of an alert where what was to be said did not arrive: what is true is told anew."""
 
 _LONGEST_PAUSE = timedelta(days=4)
 """No tick is further from a close than the one behind a weekend."""
@@ -35,13 +39,16 @@ class Occasion:
     ----------
     live
         Whether a live pass is at it, rather than a backfill, a reconcile or a rebuild.
-    processed
-        Up to when candles had been worked through before; None before the first pass.
+    rebuilding
+        Whether alerts change because settings or formulas did, rather than candles.
+    told_from
+        From which candle time on nobody was told yet, by a live pass; None before the first one.
     """
 
     now: datetime
     live: bool
-    processed: datetime | None = None
+    rebuilding: bool = False
+    told_from: datetime | None = None
 
 
 def note(
@@ -84,17 +91,28 @@ def _changed(
     channels = {channel.name: channel for channel in policy.channels}
     found = []
     for item in items:
-        row, channel = rows.get(item.alert_id), channels.get(item.channel)
-        if row is not None and channel is not None and not wanted(channel, granularity, row):
-            row = None
+        row = now_true(rows.get(item.alert_id), item, channels.get(item.channel), granularity)
+        true = TAKEN_BACK if row is None else gist(row)
         if item.said is None:
             if row is None:
                 session.outbox.drop([item])
-            continue
-        status = "told" if item.said == (TAKEN_BACK if row is None else gist(row)) else "pending"
-        if status != item.status:
+        elif item.said != true and occasion.rebuilding:
+            found.append(replace(item, status="recomputed", said=true))
+        elif item.status != (status := "told" if item.said == true else "pending"):
             found.append(replace(item, status=status, queued_at=occasion.now))
     return found
+
+
+def now_true(
+    row: dict[str, Any] | None, item: Item, channel: Channel | None, granularity: Granularity
+) -> dict[str, Any] | None:
+    """Give what a channel should know of an alert; None when it should take it for gone.
+
+    What it was told stays told though it would not be today: settings of a channel take nothing back.
+    """
+    if row is None or channel is None or item.said == gist(row) or wanted(channel, granularity, row):
+        return row
+    return None
 
 
 def wanted(channel: Channel, granularity: Granularity, row: dict[str, Any]) -> bool:
@@ -106,8 +124,17 @@ def wanted(channel: Channel, granularity: Granularity, row: dict[str, Any]) -> b
 
 
 def gist(row: dict[str, Any]) -> str:
-    """Give what of an alert is worth telling anew when it changes: level and rules, or a group's members."""
-    return str(row["members"]) if row["instrument"] == GROUP else f"{row['level']!r} {row['rules']}"
+    """Give what of an alert is worth telling anew when it changes: level and rules in words, or a group's members.
+
+    Distances, chances and volumes may change by a little with every correction; they are no news.
+    """
+    if row["instrument"] == GROUP:
+        return str(row["members"])
+    why = Reasons.model_validate_json(row["reasons"])
+    at = why.psychological_level
+    number = f" {at.tier} {at.number} {at.position}" if at else ""
+    pattern = f" {why.pattern_completion.pattern}" if why.pattern_completion else ""
+    return f"{row['level']!r} {row['rules']}{number}{pattern}"
 
 
 def is_silenced(instrument: str, silences: Iterable[str]) -> bool:
@@ -119,12 +146,13 @@ def _fresh(
     granularity: Granularity, alerts: pd.DataFrame, policy: Policy, occasion: Occasion
 ) -> list[tuple[str, dict[str, Any]]]:
     """Give the alerts that are news, and those that were missed while nobody was there, with their status."""
-    if occasion.processed is None and not occasion.live:
-        return []  # a first backfill rings nobody's phone
-    since = occasion.now - policy.age_limit(granularity) - _LONGEST_PAUSE
-    missed_since = occasion.processed if occasion.live else None
-    if missed_since is not None:
-        since = min(since, missed_since)
+    if occasion.told_from is not None:
+        since = min(occasion.now - policy.age_limit(granularity) - _LONGEST_PAUSE, occasion.told_from)
+    elif occasion.live:
+        # All but the newest candle was loaded to warm up: it is history, however young.
+        since = market_hours.last_closed(granularity, occasion.now).start
+    else:
+        return []  # before the first live pass, a backfill rings nobody's phone
     found = []
     fresh: dict[pd.Timestamp, bool] = {}
     for row in _rows(alerts[alerts["closed_at"] > pd.Timestamp(since)]):
@@ -133,7 +161,7 @@ def _fresh(
             fresh[closed_at] = policy.is_fresh(granularity, closed_at.to_pydatetime(), occasion.now)
         if fresh[closed_at]:
             found.append(("pending", row))
-        elif missed_since is not None and row["time"] >= missed_since:
+        elif occasion.told_from is not None and row["time"] >= occasion.told_from:
             found.append(("missed", row))
     return found
 

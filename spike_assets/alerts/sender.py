@@ -8,17 +8,17 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from spike_assets.alerts.channels.base import Channel, DeliveryError, UndeliverableError
-from spike_assets.alerts.claim import About, caught_up, claim
+from spike_assets.alerts.claim import About, claim, ready
 from spike_assets.alerts.digest import Digest
 from spike_assets.alerts.policy import Policy
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SpikeError, StoreLockedError
-from spike_assets.granularity import GRANULARITIES
 from spike_assets.store.outbox import Delivery
 from spike_assets.store.store import Session, Store
 
@@ -26,20 +26,30 @@ _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=15)
 _PATIENCE = timedelta(seconds=2)
 """How long a sender waits for the one before it: what that leaves behind, the next one sends."""
+LONGEST = timedelta(seconds=10)
+"""What sending one message may take. With less time than that, none is begun: it would be cut, and sent twice."""
+IN_A_PASS = timedelta(seconds=5)
+"""For how long a pass begins to send: a channel that hangs shall not hold it up."""
 
 _MARKING = timedelta(seconds=8)
+"""How long a message's mark is tried for, at least."""
+_IDLE = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one try."""
+    """What became of one try.
+
+    `unmarked` is a message that was sent, or refused, and could not be marked as such: it will be sent again. One that
+    failed before any message was taken has no `delivery_id`.
+    """
 
     channel: str
     delivery_id: str
     kind: str
-    status: Literal["sent", "failed", "dead"]
+    status: Literal["sent", "failed", "dead", "unmarked"]
     error: str | None = None
 
     def __str__(self) -> str:
@@ -71,94 +81,139 @@ class Sender:
         """Give the channels with something to send, and when: at once, at the next try, behind their quiet hours."""
         if not self.policy.channels:
             return []
-        waiting = session.outbox.due()
-        for name, granularity in session.outbox.missed():
-            if caught_up(session, GRANULARITIES[granularity], now):
-                waiting[name] = None
-        return [
-            (channel, max(waiting[channel.name] or now, _quiet_until(channel, now) or now))
-            for channel in self.policy.channels
-            if channel.name in waiting
-        ]
+        waiting = session.outbox.waiting()
+        found = []
+        for channel in self.policy.channels:
+            due = waiting.get(channel.name) or (now if ready(session, channel, now) else None)
+            if due is not None:
+                found.append((channel, max(due, _quiet_until(channel, now) or due)))
+        return found
 
-    def deliver(self, deadline: Deadline, channels: Sequence[Channel] | None = None) -> list[Outcome]:
-        """Send all that is due, over these channels or all; what fails is tried again by a later call.
+    def deliver(
+        self, deadline: Deadline, channels: Sequence[Channel] | None = None, *, within: timedelta | None = None
+    ) -> list[Outcome]:
+        """Send all that is due, over these channels or all; what is left, a later call sends.
 
-        Never raises for a channel that is away: that is what the outcomes are for.
+        Never raises for what goes wrong with a channel: that is what the outcomes are for.
+
+        Parameters
+        ----------
+        deadline
+            By when everything has ended. A message whose sending this might cut short is not begun.
+        within
+            For how long messages are begun; until the deadline unless given.
         """
         chosen = self.policy.channels if channels is None else tuple(channels)
+        begin = deadline.earlier(LONGEST.total_seconds())
+        if within is not None and within < begin.left():
+            begin = Deadline.after(within)
         if len(chosen) <= 1:
-            return [outcome for channel in chosen for outcome in self._over(channel, deadline)]
+            return [outcome for channel in chosen for outcome in self._over(channel, deadline, begin)]
         with ThreadPoolExecutor(len(chosen), thread_name_prefix="channel") as pool:
-            parts = list(pool.map(lambda channel: self._over(channel, deadline), chosen))
+            parts = list(pool.map(lambda channel: self._over(channel, deadline, begin), chosen))
         return [outcome for part in parts for outcome in part]
 
-    def _over(self, channel: Channel, deadline: Deadline) -> list[Outcome]:
+    def _over(self, channel: Channel, deadline: Deadline, begin: Deadline) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        patience = Deadline.after(min(_PATIENCE, deadline.left()))
         purpose = f"sending to {channel.name}"
-        try:
-            with self.store.sending(channel.name, patience, purpose):
-                self._send_all(channel, deadline, purpose, outcomes)
-        except StoreLockedError as error:
-            _log.info("%s is left to the next sender: %s", channel.name, error)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.store.sending(channel.name, _within(_PATIENCE, deadline), purpose))
+            except StoreLockedError as error:
+                _log.info("%s is left to the next sender: %s", channel.name, error)
+                return outcomes
+            try:
+                self._send_all(channel, deadline, begin, purpose, outcomes)
+            except SpikeError as error:
+                outcomes.append(Outcome(channel.name, "", "message", "failed", _one_line(error)))
+            except Exception as error:  # noqa: BLE001 - the pass has gone well, whatever is wrong with a channel
+                _log.error("%s: a fault in spike, report this: %s", channel.name, type(error).__name__)
+                _log.debug("%s", channel.name, exc_info=True)  # its words may be a secret's
+                outcomes.append(Outcome(channel.name, "", "message", "failed", f"a fault: {type(error).__name__}"))
         return outcomes
 
-    def _send_all(self, channel: Channel, deadline: Deadline, purpose: str, outcomes: list[Outcome]) -> None:
-        """Mark what was sent, and take what is next, in one transaction each time."""
+    def _send_all(
+        self, channel: Channel, deadline: Deadline, begin: Deadline, purpose: str, outcomes: list[Outcome]
+    ) -> None:
+        """Take what is next, send it, mark it: the store is opened once for a mark and for what is taken behind it."""
         done: Delivery | None = None
         while True:
+            unmarked = done is not None
             # What was sent has to be marked, or it is sent again: that may take longer than is left.
             patience = Deadline.after(max(deadline.left(), _MARKING)) if done else deadline
-            with self.store.writing(patience, purpose, brief=True) as session, session.transaction():
-                if done is not None:
-                    session.outbox.write(done)
-                taken = self._take(session, channel) if deadline.remaining() > 0 else None
+            try:
+                with self.store.writing(patience, purpose, brief=True) as session:
+                    if done is not None:
+                        with session.transaction():
+                            session.outbox.write(done)
+                        unmarked = False
+                    with session.transaction():  # another one: what goes wrong here undoes no mark
+                        taken = self._take(session, channel) if begin.remaining() > 0 else None
+            except Exception as error:
+                if not unmarked:
+                    raise
+                why = _one_line(error) if isinstance(error, SpikeError) else f"a fault: {type(error).__name__}"
+                outcomes[-1] = replace(outcomes[-1], status="unmarked", error=why)
+                _log.error("%s: %s", channel.name, outcomes[-1])
+                return
             if taken is None:
                 return
             done = self._try(channel, taken, deadline, outcomes)
 
     def _take(self, session: Session, channel: Channel) -> Delivery | None:
-        """Claim what is pending; give the message that is to be sent now, noted as tried once more."""
+        """Give the message that is to be sent now, noted as tried once more; claim the next one where none waits."""
         now = self.clock()
         if _quiet_until(channel, now):
             return None
-        claim(session, channel, self.about, now)
         head = session.outbox.first_waiting(channel.name)
+        if head is None and claim(session, channel, self.about, now):
+            head = session.outbox.first_waiting(channel.name)
         if head is None or head.next_attempt_at > now:
             return None
-        taken = replace(head, attempts=head.attempts + 1)
+        taken = replace(head, attempts=head.attempts + 1, tried_since=_tried_since(head, now))
         session.outbox.write(taken)
         return taken
 
     def _try(self, channel: Channel, taken: Delivery, deadline: Deadline, outcomes: list[Outcome]) -> Delivery:
+        status: Literal["sent", "failed", "dead"] = "sent"
         try:
             channel.send(Digest.model_validate_json(taken.body), deadline)
-        except UndeliverableError as error:
-            done = self._given_up(taken, error)
-        except DeliveryError as error:
-            done = self._put_off(taken, error)
-        else:
             done = replace(taken, status="sent", sent_at=self.clock(), error=None)
-        status: Literal["sent", "failed", "dead"] = "failed"
-        if done.status != "waiting":
-            status = "sent" if done.status == "sent" else "dead"
-        if done.error:
+        except UndeliverableError as error:
+            done = self._given_up(taken, _one_line(error))
+        except DeliveryError as error:
+            done = self._put_off(taken, _one_line(error), timedelta(seconds=error.retry_after))
+        except Exception as error:  # noqa: BLE001 - a library's fault holds up this message, and nothing else
+            _log.debug("%s", channel.name, exc_info=True)  # its words may be a secret's
+            done = self._put_off(taken, f"a fault of the channel: {type(error).__name__}", timedelta(0))
+        if done.status != "sent":
+            status = "dead" if done.status == "dead" else "failed"
             _log.warning("%s: %s %s, %s", channel.name, taken.kind, taken.delivery_id, done.error)
         outcomes.append(Outcome(channel.name, taken.delivery_id, taken.kind, status, done.error))
         return done
 
-    def _put_off(self, taken: Delivery, error: DeliveryError) -> Delivery:
+    def _put_off(self, taken: Delivery, why: str, retry_after: timedelta) -> Delivery:
         """Try again later, and give up what has been tried for too long."""
         now = self.clock()
         if now - taken.tried_since >= self.policy.dead_after:
-            return self._given_up(taken, error)
-        wait = max(pause(taken.attempts), timedelta(seconds=error.retry_after))
-        return replace(taken, next_attempt_at=now + wait, error=_one_line(error))
+            return self._given_up(taken, why)
+        return replace(taken, next_attempt_at=now + max(pause(taken.attempts), retry_after), error=why)
 
     @staticmethod
-    def _given_up(taken: Delivery, error: SpikeError) -> Delivery:
-        return replace(taken, status="dead", error=_one_line(error))
+    def _given_up(taken: Delivery, why: str) -> Delivery:
+        return replace(taken, status="dead", error=why)
+
+
+def _within(limit: timedelta, deadline: Deadline) -> Deadline:
+    return Deadline.after(min(limit, deadline.left()))
+
+
+def _tried_since(head: Delivery, now: datetime) -> datetime:
+    """Give from when on a message's tries count: time in which nobody tried, though it was due, does not."""
+    if not head.attempts:
+        return now
+    idle = now - head.next_attempt_at
+    return head.tried_since + idle if idle > _IDLE else head.tried_since
 
 
 def pause(attempts: int, chance: Callable[[], float] = random.random) -> timedelta:

@@ -8,6 +8,7 @@ import click
 import pandas as pd
 from rich.table import Table
 
+from spike_assets.alerts import dead as letters
 from spike_assets.alerts import phrases, render
 from spike_assets.alerts.channels.base import DeliveryError, UndeliverableError
 from spike_assets.alerts.claim import content, described
@@ -30,7 +31,6 @@ from spike_assets.store.tables import ALERTS
 _LIMIT = timedelta(seconds=30)
 _DELIVERY_LIMIT = timedelta(minutes=5)
 _TEST_LIMIT = timedelta(seconds=30)
-_MOST_DEAD = 200
 
 
 @click.group
@@ -59,20 +59,27 @@ def _table(rows: pd.DataFrame, granularity: Granularity, pipeline: Pipeline) -> 
     table.add_column("told", overflow="fold")
     with pipeline.store.reading(Deadline.after(_LIMIT), "reading alerts") as session:
         known = described(session, granularity, rows)
-        told: dict[str, list[Item]] = {}
+        told: dict[str, list[str]] = {}
         for item in session.outbox.told_of([row["alert_id"] for row in known]):
-            told.setdefault(item.alert_id, []).append(item)
+            delivery = session.outbox.delivery(item.delivery_id) if item.delivery_id else None
+            told.setdefault(item.alert_id, []).append(f"{item.channel} {_state(item, delivery)}")
     for row in known:
         says = content(granularity, [row], None, {row["alert_id"]: "new"})
         (name, level, why) = (
             _group(says["group"]) if row["instrument"] == GROUP else _entry(says["entries"][0], granularity)
         )
-        state = ", ".join(f"{item.channel} {_STATES[item.status]}" for item in told.get(row["alert_id"], []))
+        state = ", ".join(told.get(row["alert_id"], []))
         table.add_row(console.minute(row["closed_at"]), name, level, why, state or "–")
     return table
 
 
-_STATES = {"pending": "soon", "missed": "in a summary", "told": "✓", "silenced": "silenced"}
+def _state(item: Item, delivery: Delivery | None) -> str:
+    """Say in a word how it stands with telling a channel of an alert."""
+    if item.status in ("silenced", "missed") or delivery is None:
+        return {"silenced": "silenced", "missed": "in a summary"}.get(item.status, "soon")
+    if delivery.kind == "summary" and delivery.status == "sent":
+        return "in a summary"
+    return {"sent": "✓", "waiting": "soon", "dead": "given up", "discarded": "given up"}[delivery.status]
 
 
 def _entry(entry: Entry, granularity: Granularity) -> tuple[str, str, str]:
@@ -172,19 +179,29 @@ def deliver() -> None:
 
 @alerts.command
 @click.option("--resend", is_flag=True, help="Queue them again, in their channel's order.")
-def dead(*, resend: bool) -> None:
-    """List the messages that were given up, or try them again."""
+@click.option("--discard", is_flag=True, help="Let them be: they are no trouble any more.")
+@click.option("--channel", "-c", help="Only this channel's; all unless given.")
+def dead(*, resend: bool, discard: bool, channel: str | None) -> None:
+    """List the messages that were given up; try them again, or let them be."""
+    if resend and discard:
+        raise click.UsageError("say --resend or --discard")
     pipeline = Pipeline.from_settings(load_settings())
     with pipeline.store.reading(Deadline.after(_LIMIT), "dead letters") as session:
-        found = session.outbox.newest(_MOST_DEAD, status="dead")
+        found = session.outbox.dead(channel)
     if not found:
         click.echo("no dead letters")
         return
     console.out().print(_dead(found))
-    if resend:
-        with pipeline.store.writing(Deadline.after(_LIMIT), "resending", brief=True) as session, session.transaction():
-            again = session.outbox.resend(pipeline.clock())
-        click.echo(f"{console.count(len(again), 'message')} queued again; `spike alerts deliver` sends them at once")
+    if not (resend or discard):
+        return
+    with pipeline.store.writing(Deadline.after(_LIMIT), "dead letters", brief=True) as session, session.transaction():
+        found = session.outbox.dead(channel)
+        if discard:
+            letters.discard(session, found)
+            click.echo(f"{console.count(len(found), 'message')} let be")
+        else:
+            again = letters.resend(session, found, pipeline.clock())
+            click.echo(f"{console.count(again, 'message')} queued again; `spike alerts deliver` sends them at once")
 
 
 def _dead(found: Sequence[Delivery]) -> Table:

@@ -94,7 +94,9 @@ class PsychologicalLevel:
         level, close = (_ticks(floats(events, column), scale) for column in ("level", "close"))
         minor = grid[:, 0]
         number = (level + minor // 2) // minor * minor
-        widest = np.maximum(self.least_ticks, np.floor(self.atr_share * floats(events, "atr") * scale)).astype(np.int64)
+        # To a millionth of a tick: a tenth of 12 pips is 12 ticks, though its floating-point product is a bit less.
+        share = np.floor(np.round(self.atr_share * floats(events, "atr") * scale, 6))
+        widest = np.maximum(self.least_ticks, share).astype(np.int64)
         within = np.minimum(widest, minor // self.widest_share)
         return _Near(scale, close, number, level - number, within, minor, grid[:, 1], grid[:, 2])
 
@@ -205,7 +207,7 @@ class Simultaneous:
 
     def threshold(self, traded: int) -> int:
         """Give how many events make a group where so many instruments have a candle."""
-        return max(self.least, math.ceil(self.share * traded))
+        return max(self.least, math.ceil(round(self.share * traded, 6)))  # 55 % of 20 are 11, and no bit more
 
 
 def shared_currency(members: Sequence[str]) -> tuple[str | None, int]:

@@ -5,8 +5,8 @@ asset to asset through Dagster: the store is where a stage finds what is pending
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import dagster as dg
 
 from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.queue import Occasion
+from spike_assets.alerts.sender import IN_A_PASS
 from spike_assets.core import FORMULA_VERSION
 from spike_assets.core.alerts import GROUP
 from spike_assets.deadline import Deadline
@@ -60,6 +61,8 @@ class Run:
     resource: PipelineResource
     granularity: Granularity
     table: Table
+    due: list[Channel] = field(default_factory=list)
+    """Channels that the stage has left something to send for."""
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -151,6 +154,8 @@ def _asset(
         run = Run(context, pipeline, granularity, table)
         with told_to_dagster(context, granularity, run.seconds_left, run.failed):
             summary, stored = work(run)
+        if run.due:
+            _send(run)
         return _result(run, summary, stored)
 
     return stage
@@ -183,18 +188,15 @@ def _derived(stage: Stage) -> Work:
             run.resource.summaries.append(summary)
             if stage is STAGES[-1]:
                 _record(run, session)
-                due = run.pipeline.sender.due(session)
-            stored = _stored(run, session)
-        if stage is STAGES[-1]:
-            _send(run, due)
-        return summary, stored
+                run.due.extend(run.pipeline.sender.due(session))
+            return summary, _stored(run, session)
 
     return work
 
 
-def _send(run: Run, due: Sequence[Channel]) -> None:
+def _send(run: Run) -> None:
     """Send what is due at once, within the run's time: a sensor and a launch would cost seconds."""
-    for outcome in run.pipeline.sender.deliver(run.deadline, due) if due else []:
+    for outcome in run.pipeline.sender.deliver(run.deadline, run.due, within=IN_A_PASS):
         run.context.log.info(str(outcome))
 
 

@@ -26,6 +26,9 @@ INTERVAL_SECONDS = 5
 LOOK_AFTER = timedelta(minutes=1)
 """How often is looked for what is wrong with the platform, whether or not anything changed."""
 
+PAUSE = timedelta(minutes=10)
+"""Behind so long a pause between two looks, the daemon is taken to have been away."""
+
 _DELIVERY_LIMIT = timedelta(minutes=5)
 _STORE_PATIENCE = timedelta(seconds=2)
 _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -63,11 +66,14 @@ class Cursor:
         When something is due next, ISO 8601; None when nothing waits.
     looked_at
         When it looked for what is wrong, ISO 8601.
+    watched_since
+        When it began to look without a pause, ISO 8601: before that, nobody ran schedules either.
     """
 
     stamp: str | None = None
     wake_at: str | None = None
     looked_at: str | None = None
+    watched_since: str | None = None
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
@@ -94,7 +100,7 @@ def alert_sensor(watched: Mapping[str, str]) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="alerts",
-        job=deliver_alerts,
+        job_name=deliver_alerts.name,  # `job` makes Dagster copy the sensor, which warns of a beta parameter nobody set
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a delivery when messages are due that no pass has sent; tells of trouble, and of its end.",
@@ -120,8 +126,12 @@ def evaluate(
     if not look and stamp is not None and stamp == before.stamp and not before.has_come(before.wake_at, now):
         return dg.SkipReason(f"nothing has changed{f', something is due {before.wake_at}' if before.wake_at else ''}")
     deadline = Deadline.after(_STORE_PATIENCE)
+    since = before.watched_since or now.isoformat()
     if look:
-        check(pipeline, besides=_failing(context.instance, watched), deadline=deadline)
+        if before.looked_at is None or now - datetime.fromisoformat(before.looked_at) > PAUSE:
+            since = now.isoformat()
+        failing = _failing(context.instance, watched)
+        check(pipeline, besides=failing, watched_since=datetime.fromisoformat(since), deadline=deadline)
         stamp = pipeline.store.stamp()
     with pipeline.store.reading(deadline, "the alerts sensor") as session:
         when = pipeline.sender.when(session, now)
@@ -129,7 +139,10 @@ def evaluate(
         newest, attempts = session.outbox.newest_waiting([channel.name for channel in due]) if due else ("", 0)
     wake_at = min((at for _, at in when), default=None)
     cursor = Cursor(
-        stamp, None if wake_at is None else wake_at.isoformat(), now.isoformat() if look else before.looked_at
+        stamp,
+        None if wake_at is None else wake_at.isoformat(),
+        now.isoformat() if look else before.looked_at,
+        since,
     )
     context.update_cursor(cursor.write())
     return _request(context.instance, due, newest, attempts) if due else dg.SkipReason(_nothing(wake_at))

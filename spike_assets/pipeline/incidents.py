@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from spike_assets import market_hours
 from spike_assets.alerts.claim import freeze
 from spike_assets.alerts.digest import Kind, Notice
 from spike_assets.deadline import Deadline
-from spike_assets.granularity import GRANULARITIES, Granularity
+from spike_assets.granularity import EARLIEST, GRANULARITIES, Granularity
 from spike_assets.pipeline.context import Pipeline
 from spike_assets.pipeline.status import GranularityStatus, status
 from spike_assets.store.outbox import Incident
@@ -33,7 +34,13 @@ class Checked:
     cleared: tuple[Incident, ...]
 
 
-def check(pipeline: Pipeline, *, besides: Mapping[str, str] | None = None, deadline: Deadline | None = None) -> Checked:
+def check(
+    pipeline: Pipeline,
+    *,
+    besides: Mapping[str, str] | None = None,
+    watched_since: datetime = EARLIEST,
+    deadline: Deadline | None = None,
+) -> Checked:
     """Hold what is wrong now against what was told of; put the difference into the outbox.
 
     Parameters
@@ -41,10 +48,12 @@ def check(pipeline: Pipeline, *, besides: Mapping[str, str] | None = None, deadl
     besides
         What somebody else knows to be wrong: a text by the name of the incident. Of what the store knows by the same
         name, its own text is told.
+    watched_since
+        From when on ticks could come. Behind a restart nothing is overdue before one has, and had its time.
     """
     deadline = deadline or Deadline.after(_LIMIT)
     now = pipeline.clock()
-    wrong = dict(besides or {}) | _wrong(pipeline, now, deadline)
+    wrong = dict(besides or {}) | _wrong(pipeline, now, watched_since, deadline)
     with pipeline.store.reading(deadline, "looking for incidents") as session:
         known = {incident.incident: incident for incident in session.outbox.incidents()}
     if wrong.keys() == known.keys():
@@ -62,26 +71,28 @@ def check(pipeline: Pipeline, *, besides: Mapping[str, str] | None = None, deadl
     return Checked(opened, cleared)
 
 
-def _wrong(pipeline: Pipeline, now: datetime, deadline: Deadline) -> dict[str, str]:
+def _wrong(pipeline: Pipeline, now: datetime, watched_since: datetime, deadline: Deadline) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in status(pipeline, now=now, deadline=deadline).granularities:
-        found |= _of(one)
+        tick = market_hours.next_tick(one.granularity, watched_since)
+        found |= _of(one, had_its_chance=tick + one.granularity.timeout < now)
     with pipeline.store.reading(deadline, "looking for incidents") as session:
         for granularity in GRANULARITIES.values():
             found |= _quarantine(session, granularity, now)
         dead = session.outbox.count_dead()
-    for channel, n in dead.items():
-        said = "1 message was" if n == 1 else f"{n} messages were"
-        found[f"dead letters of {channel}"] = f"{said} given up: `spike alerts dead` lists them, --resend tries again"
+    for channel in pipeline.policy.channels:
+        if n := dead.get(channel.name, 0):
+            said = "1 message was" if n == 1 else f"{n} messages were"
+            found[f"dead letters of {channel.name}"] = f"{said} given up for {channel.name}: see `spike alerts dead`"
     return found
 
 
-def _of(one: GranularityStatus) -> dict[str, str]:
+def _of(one: GranularityStatus, *, had_its_chance: bool) -> dict[str, str]:
     name = one.granularity.name
     found = {}
     if one.consecutive_failures >= FAILURES:
         found[f"{name} failed"] = f"{name} failed {one.consecutive_failures} times in a row: {one.last_error}"
-    if one.overdue_since is not None:
+    if one.overdue_since is not None and had_its_chance:
         found[f"{name} overdue"] = (
             f"{name} is overdue: its candle that closed {one.overdue_since:%Y-%m-%d %H:%M} UTC is not processed"
         )

@@ -7,7 +7,7 @@ from datetime import datetime
 from spike_assets import market_hours
 from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.queue import Occasion
-from spike_assets.alerts.sender import Outcome
+from spike_assets.alerts.sender import IN_A_PASS, Outcome
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
@@ -98,7 +98,7 @@ def process(
         records.failure(pipeline, granularity, running, error)
         raise
     # The pass has gone well, whatever becomes of the messages.
-    sent = pipeline.sender.deliver(work, due) if due else []
+    sent = pipeline.sender.deliver(work, due, within=IN_A_PASS) if due else []
     return replace(result, duration_ms=watch.milliseconds(), sent=tuple(sent))
 
 

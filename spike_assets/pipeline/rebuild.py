@@ -1,9 +1,13 @@
 """Recomputes the derived tables after a change of setting or formula, or empties the store for another source."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
+from spike_assets.alerts.claim import freeze
+from spike_assets.alerts.digest import Notice
 from spike_assets.alerts.queue import Occasion
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SettingsError
@@ -47,10 +51,26 @@ def rebuild(
             while left:
                 progress(granularity, stage.name)
                 deadline = Deadline.after(_LIMIT)
-                occasion = Occasion(pipeline.clock(), live=False)
+                occasion = Occasion(pipeline.clock(), live=False, rebuilding=True)
                 with pipeline.changing(granularity, deadline, _PURPOSE) as session:
                     run_stage(pipeline, session, granularity, stage, deadline, occasion, steps=1)
                     left = bool(session.pending.of(granularity, stage.name))
+    _tell(pipeline)
+
+
+def _tell(pipeline: Pipeline) -> None:
+    """Say in one message per channel how much of what it was told came out differently: not in one for each alert."""
+    with pipeline.store.writing(Deadline.after(_LIMIT), _PURPOSE, brief=True) as session, session.transaction():
+        changed = session.outbox.recomputed()
+        counts = Counter(item.channel for item in changed)
+        now = pipeline.clock()
+        for channel in pipeline.policy.channels:
+            if counts[channel.name] and channel.wants.operational():
+                n = counts[channel.name]
+                says = f"spike was rebuilt: {n} {'alert' if n == 1 else 'alerts'} sent before came out differently"
+                note = Notice(key="rebuild", text=says, since=now)
+                freeze(session, channel, pipeline.sender.about.digest("operational", now, notice=note))
+        session.outbox.put([replace(item, status="told") for item in changed])
 
 
 def _mark_everything(pipeline: Pipeline, *, discard_candles: bool) -> None:

@@ -128,6 +128,7 @@ def success(
             last_success=_later(before.last_success, running.since),
             consecutive_failures=0 if is_live(running) else before.consecutive_failures,
             total_events_detected=session.data.count(granularity, EVENTS),
+            live_since=before.live_since or _live_since(granularity, running, window),
             running=_others(before, running),
         ),
     )
@@ -143,6 +144,12 @@ def success(
             stages={summary.stage: round(summary.milliseconds, 3) for summary in summaries},
         )
     )
+
+
+def _live_since(granularity: Granularity, running: Running, window: Window) -> datetime | None:
+    """Give when a store came alive, if this pass is what does it: a live one that is not behind."""
+    newest = market_hours.last_closed(granularity, running.since)
+    return running.since if is_live(running) and window.end >= newest.end else None
 
 
 def failure(pipeline: Pipeline, granularity: Granularity, running: Running, error: BaseException) -> None:
@@ -180,6 +187,12 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def told_from(session: Session, granularity: Granularity) -> datetime | None:
+    """Give from which candle time on nobody was told yet, by a live pass; None before the first one."""
+    state = _state(session, granularity)
+    return state.last_processed if state.live_since else None
 
 
 def last_processed(session: Session, granularity: Granularity) -> datetime | None:

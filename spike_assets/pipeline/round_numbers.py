@@ -44,7 +44,8 @@ def _priced(session: Session, granularity: Granularity, name: str, known: Priced
     if name in GRIDS:
         return Priced(EARLIEST, instrument(name).pip_location, GRIDS[name])
     location = session.ops.pips().get(name, instrument(name).pip_location)
-    oldest = _oldest_close(session, granularity, name, LATEST if known is None else known.priced_at + _JUST_BEHIND)
+    oldest = known and _oldest_close(session, granularity, name, known.priced_at + _JUST_BEHIND)
+    oldest = oldest or _oldest_close(session, granularity, name, LATEST)
     return oldest and Priced(oldest[0], location, grid_at(oldest[1], location))
 
 

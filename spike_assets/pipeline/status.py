@@ -179,11 +179,15 @@ def status(pipeline: Pipeline, *, now: datetime | None = None, deadline: Deadlin
     with pipeline.store.reading(deadline or Deadline.after(_LIMIT), "the status") as session:
         stored = session.ops.provenance()
         refused = pipeline.refused(session)
-        each = tuple(_of(session, granularity, pipeline.instruments, now) for granularity in GRANULARITIES.values())
+        each = tuple(granularity_status(session, pipeline, one, now) for one in GRANULARITIES.values())
     return Status(now, stored.source if stored else pipeline.source.name, pipeline.store.url, each, refused)
 
 
-def _of(session: Session, granularity: Granularity, instruments: Sequence[str], now: datetime) -> GranularityStatus:
+def granularity_status(
+    session: Session, pipeline: Pipeline, granularity: Granularity, now: datetime
+) -> GranularityStatus:
+    """Read how one granularity stands at `now`, from an open store."""
+    instruments = pipeline.instruments
     state = session.ops.state(granularity) or State()
     running = state.running
     gone = running is not None and crashed(running, now)

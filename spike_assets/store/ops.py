@@ -62,7 +62,8 @@ class Running:
 class State:
     """Where a granularity stands; times are UTC.
 
-    `last_processed` is the end of the last successful pass's window; `running` the pass under way that began last.
+    `last_processed` is the end of the last successful pass's window; `live_since` when the first live pass went well;
+    `running` the pass under way that began last.
     """
 
     last_processed: datetime | None = None
@@ -71,6 +72,7 @@ class State:
     consecutive_failures: int = 0
     total_events_detected: int = 0
     running: Running | None = None
+    live_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,14 @@ class Ops:
             int(row["consecutive_failures"]),
             int(row["total_events_detected"]),
             _running(row),
+            _moment(row["live_since"]),
         )
 
     def write_state(self, granularity: Granularity, state: State) -> None:
         """Record where a granularity stands."""
         running = state.running
         who = (str(running.pass_id), *list(asdict(running).values())[:4]) if running else (None,) * 5
-        values = [*list(asdict(state).values())[:5], *who]
+        values = [*list(asdict(state).values())[:5], *who, state.live_since]
         names = STATE.names[1:]
         self._connection.execute(
             f"INSERT INTO ops.processing_state AS t (granularity, {', '.join(names)})"  # noqa: S608
@@ -138,8 +141,8 @@ class Ops:
         )
 
     def forget(self, granularity: Granularity) -> None:
-        """Remove where a granularity stands, its unfinished backfills and what its source did not know."""
-        for table in ("processing_state", "backfills", "instruments"):
+        """Remove all that follows from a granularity's candles, or says how it came to them."""
+        for table in ("processing_state", "backfills", "instruments", "grids"):
             self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
 
     def record(self, done: Pass) -> None:

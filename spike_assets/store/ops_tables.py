@@ -36,6 +36,7 @@ STATE = Table(
         Column("running_since", "time", "when it began", null=_IDLE),
         Column("running_until", "time", "when it has ended, or crashed", null=_IDLE),
         Column("running_process", "text", "`host/pid` of its process", null=_IDLE),
+        Column("live_since", "time", "when the first live pass began that went well", null=_NEVER),
     ),
     key=("granularity",),
 )
@@ -135,7 +136,7 @@ OUTBOX = Table(
         _GRANULARITY,
         Column("instrument", "text", "currency pair; `*` of a group"),
         Column("time", "time", "open of the candle"),
-        Column("status", "text", "`pending`, `missed` (while spike was away), `told` or `silenced`"),
+        Column("status", "text", "`pending`, `missed` (while away), `told`, `silenced` or `recomputed`"),
         Column("queued_at", "time", "when it was queued last"),
         Column("said", "text", "what was said of it last: level and rules; empty when taken back", null="not yet"),
         Column("delivery_id", "text", "the message that said it", null="not yet"),
@@ -154,7 +155,7 @@ DELIVERIES = Table(
         Column("granularity", "text", "of its candle", null="of an operational one"),
         Column("time", "time", "open of its candle", null="of a summary or an operational one"),
         Column("body", "text", "JSON (`alerts.digest.Digest`)"),
-        Column("status", "text", "`waiting`, `sent` or `dead`"),
+        Column("status", "text", "`waiting`, `sent`, `dead` or `discarded`"),
         Column("created_at", "time", "when it was frozen"),
         Column("tried_since", "time", "from when on it counts towards SPIKE_ALERT_DEAD_AFTER"),
         Column("attempts", "int", "how often it was tried, a try that crashed included"),
@@ -187,6 +188,16 @@ INCIDENTS = Table(
     key=("incident",),
 )
 
+ACKNOWLEDGED = Table(
+    "acknowledged",
+    "Alerts that somebody has seen on the dashboard.",
+    (
+        Column("alert_id", "uuid", "the alert, perhaps corrected away since"),
+        Column("acknowledged_at", "time", "when it was acknowledged first"),
+    ),
+    key=("alert_id",),
+)
+
 OPS_TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -202,6 +213,7 @@ OPS_TABLES: dict[str, Table] = {
         DELIVERIES,
         SILENCES,
         INCIDENTS,
+        ACKNOWLEDGED,
     )
 }
 """The tables of the schema `ops`."""

@@ -4,7 +4,7 @@ Rows in, rows out. When something is queued, claimed or given up is the business
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -122,8 +122,13 @@ class Outbox:
             )
 
     def forget(self, granularity: Granularity) -> None:
-        """Remove all that was queued and is not frozen yet, and what corrections would refer to."""
-        self._connection.execute("DELETE FROM ops.outbox WHERE granularity = ?", [granularity.name])
+        """Remove all that was, or is to be, told of a granularity: its candles are gone."""
+        for table in ("outbox", "deliveries"):
+            self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
+
+    def recomputed(self) -> list[Item]:
+        """Give what a rebuild made other than it was told."""
+        return self._items("status = 'recomputed'", [])
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -158,13 +163,16 @@ class Outbox:
             ],
         )
 
-    def resend(self, now: datetime) -> list[Delivery]:
-        """Put every message that was given up back into its channel's order, as if it had never been tried."""
-        dead = self._deliveries("status = 'dead'", "channel, number", [])
-        again = [replace(one, status="waiting", tried_since=now, attempts=0, next_attempt_at=now) for one in dead]
-        for one in again:
-            self.write(one)
-        return again
+    def dead(self, channel: str | None = None) -> list[Delivery]:
+        """Give the messages that were given up, oldest first."""
+        where, parameters = (
+            ("status = 'dead'", []) if channel is None else ("status = 'dead' AND channel = ?", [channel])
+        )
+        return self._deliveries(where, "channel, number", parameters)
+
+    def said_by(self, delivery_id: str) -> list[Item]:
+        """Give what a message was the last to say."""
+        return self._items("delivery_id = ?", [delivery_id])
 
     def first_waiting(self, channel: str) -> Delivery | None:
         """Give the message that a channel is to be sent next; None when all are sent or dead."""
@@ -194,19 +202,15 @@ class Outbox:
     def _deliveries(self, where: str, order: str, parameters: Sequence[Any]) -> list[Delivery]:
         return [Delivery(**row) for row in _read(self._connection, DELIVERIES, where, order, parameters)]
 
-    def due(self) -> dict[str, datetime | None]:
-        """Give the channels with something to send: when the first message is due, None where some is unclaimed."""
-        waiting = self._connection.frame(
+    def waiting(self) -> dict[str, datetime]:
+        """Give the channels with frozen messages that are not sent: when the first of them is to be tried."""
+        found = self._connection.frame(
             "SELECT d.channel, d.next_attempt_at AS due FROM ops.deliveries AS d JOIN"
             " (SELECT channel, MIN(number) AS number FROM ops.deliveries WHERE status = 'waiting' GROUP BY channel)"
             " AS f ON f.channel = d.channel AND f.number = d.number",
             _DUE,
         )
-        found: dict[str, datetime | None] = {
-            str(channel): due.to_pydatetime() for channel, due in waiting.itertuples(index=False)
-        }
-        unclaimed = self._connection.frame("SELECT DISTINCT channel FROM ops.outbox WHERE status = 'pending'", _CHANNEL)
-        return found | dict.fromkeys(map(str, unclaimed["channel"]))
+        return {str(channel): due.to_pydatetime() for channel, due in found.itertuples(index=False)}
 
     def newest_waiting(self, channels: Sequence[str]) -> tuple[str, int]:
         """Give the id of what was queued or frozen last and is not sent, and how often what goes first was tried."""
@@ -218,15 +222,6 @@ class Outbox:
         stamped = [(item.queued_at, item.alert_id) for item in pending]
         stamped += [(delivery.created_at, delivery.delivery_id) for delivery in frozen]
         return max(stamped, default=(None, ""))[1], sum(head.attempts for head in heads)
-
-    def missed(self) -> list[tuple[str, str]]:
-        """Give the channels, each with the granularities, that a summary is still to be made for."""
-        found = self._connection.frame(
-            "SELECT DISTINCT channel, granularity FROM ops.outbox WHERE status = 'missed'"
-            " ORDER BY channel, granularity",
-            OUTBOX.columns[0:3:2],
-        )
-        return [(str(channel), str(granularity)) for channel, granularity in found.itertuples(index=False)]
 
     def count_dead(self) -> dict[str, int]:
         """Give how many messages were given up, by channel."""

@@ -207,6 +207,14 @@ CREATE TABLE ops.pips (
 -- migration 3: alerts, and who was told of them
 ALTER TABLE ops.provenance ADD COLUMN simultaneous_share DOUBLE PRECISION;
 
+-- Whether anybody was there to be told. Backfills and reconciles are not.
+ALTER TABLE ops.processing_state ADD COLUMN live_since TIMESTAMPTZ;
+UPDATE ops.processing_state SET live_since = (
+    SELECT MIN(p.started_at) FROM ops.passes AS p
+    WHERE p.granularity = processing_state.granularity AND p.status IN ('success', 'no_new_data')
+    AND p.trigger NOT IN ('backfill', 'reconcile')
+);
+
 -- Round numbers of instruments that none are declared for: those of the oldest stored close.
 CREATE TABLE ops.grids (
     granularity  VARCHAR NOT NULL,
@@ -282,3 +290,9 @@ CREATE TABLE {schema}.alerts (
 -- What was stored before there were alerts is worked through by the next pass.
 INSERT INTO ops.pending (granularity, stage, instrument, from_time, to_time, since_time)
 SELECT UPPER('{schema}'), 'alerts', instrument, MIN(time), MAX(time), MIN(time) FROM {schema}.candles GROUP BY instrument;
+
+-- migration 4: which alerts somebody has seen
+CREATE TABLE ops.acknowledged (
+    alert_id        UUID NOT NULL PRIMARY KEY,
+    acknowledged_at TIMESTAMPTZ NOT NULL
+);

@@ -11,6 +11,7 @@ from spike_assets.store.engine import Connection, Engine
 from spike_assets.store.ops import Ops
 from spike_assets.store.outbox import Outbox
 from spike_assets.store.pending import Pending
+from spike_assets.store.queries import Queries
 
 
 class Session:
@@ -26,6 +27,8 @@ class Session:
         State, passes, provenance and the like.
     outbox
         Who is to be told of what, and was.
+    queries
+        What pages and metrics ask.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -34,6 +37,7 @@ class Session:
         self.pending = Pending(connection)
         self.ops = Ops(connection)
         self.outbox = Outbox(connection)
+        self.queries = Queries(connection)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what the block does when it ends, and undo it when it raises."""

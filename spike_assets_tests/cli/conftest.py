@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPIKE_INSTRUMENTS", "EUR_USD,USD_JPY")
+    with socket.socket() as probe:  # several of these tests run at once
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("SPIKE_DASHBOARD_PORT", str(probe.getsockname()[1]))
 
 
 @pytest.fixture(autouse=True)

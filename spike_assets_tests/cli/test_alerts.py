@@ -4,12 +4,18 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from spike_assets.granularity import GRANULARITIES
+from spike_assets.pipeline import Pipeline
+from spike_assets.settings import load_settings
 from spike_assets_tests.cli.running import HISTORY, error, ok, run
 from spike_assets_tests.receiver import Receiver, Status
+from spike_assets_tests.support import FOREVER
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 
@@ -31,10 +37,21 @@ def come_back(granularity: str) -> None:
     today = datetime.now(UTC)
     start, end = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (700, 180))
     ok("backfill", granularity, "--from", start, "--to", end)
+    with Pipeline.from_settings(load_settings()).store.writing(FOREVER, "a test") as session:
+        state = session.ops.state(GRANULARITIES[granularity])
+        assert state is not None
+        # As if the last live pass had run then: a first one would tell of its newest candle only.
+        session.ops.write_state(GRANULARITIES[granularity], replace(state, live_since=state.last_processed))
     ok("run", granularity)
 
 
-def bodies(receiver: Receiver) -> list[dict[str, object]]:
+def states(granularity: str) -> list[str]:
+    """Give the last column of the list of alerts, newest first."""
+    rows = ok("alerts", "list", "-g", granularity, "-n", "999", env={"COLUMNS": "200"}).splitlines()[1:]
+    return [match[0] if (match := re.search(r"(log|webhook) .*$|–$", row.rstrip())) else row for row in rows]
+
+
+def bodies(receiver: Receiver) -> list[dict[str, Any]]:
     return [json.loads(one.body) for one in receiver.received if one.status == 200]
 
 
@@ -43,12 +60,13 @@ def bodies(receiver: Receiver) -> list[dict[str, object]]:
 
 def test_a_pass_tells_both_channels_and_the_list_says_so(receiver: Receiver) -> None:
     come_back("D")
+    run("alerts", "deliver")  # what a pass has no time for
     told = bodies(receiver)
     assert told
     assert all(one["kind"] == "digest" for one in told)
     table = ok("alerts", "list", "-g", "D", "-n", "999", env={"COLUMNS": "200"})
     rows = [row for row in table.splitlines()[1:] if not row.rstrip().endswith("–")]
-    assert len(rows) == sum(len(one["entries"]) + (one["group"] is not None) for one in told)  # type: ignore[arg-type]
+    assert len(rows) == sum(len(one["entries"]) + (one["group"] is not None) for one in told)
     assert all(row.rstrip().endswith("log ✓, webhook ✓") for row in rows)
     ok("run", "D")
     assert bodies(receiver) == told
@@ -143,12 +161,40 @@ def test_what_did_not_arrive_waits_and_what_is_refused_is_dead(receiver: Receive
     assert ok("alerts", "deliver") == "nothing is due\n"
     (row,) = ok("alerts", "dead", env={"COLUMNS": "200"}).splitlines()[1:]
     assert "webhook" in row
+    said = [state for state in states("W") if state != "–"]
+    assert set(said) == {"log ✓, webhook given up", "log ✓, webhook soon"}
+    assert said[-1] == "log ✓, webhook given up"
     refused = receiver.received[0].headers["webhook-id"]
     assert "1 message queued again" in ok("alerts", "dead", "--resend")
     assert ok("alerts", "dead") == "no dead letters\n"
     ok("alerts", "deliver")
     assert receiver.received[2].headers["webhook-id"] == refused
     assert receiver.received[2].body == receiver.received[0].body
+
+
+def test_what_is_given_up_may_be_let_be(receiver: Receiver) -> None:
+    receiver.faults += [Status(400)]
+    come_back("W")
+    refused = receiver.received[0].headers["webhook-id"]
+    assert ok("alerts", "dead", "--discard", "--channel", "log") == "no dead letters\n"
+    assert "1 message let be" in ok("alerts", "dead", "--discard", "--channel", "webhook")
+    assert ok("alerts", "dead") == "no dead letters\n"
+    ok("alerts", "deliver")
+    assert [one.headers["webhook-id"] for one in receiver.received].count(refused) == 1
+    assert "log ✓, webhook given up" in states("W")
+
+
+def test_to_send_again_and_to_let_be_is_not_both() -> None:
+    assert error("alerts", "dead", "--resend", "--discard", code=2) == "say --resend or --discard"
+
+
+def test_what_was_missed_is_in_a_summary(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKE_ALERT_MAX_AGE", "1s")
+    come_back("W")
+    (summary,) = bodies(receiver)
+    assert summary["kind"] == "summary"
+    said = [state for state in states("W") if state != "–"]
+    assert said == ["log in a summary, webhook in a summary"] * summary["missed"]["alerts"]
 
 
 def test_a_delivery_that_fails_is_an_error(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

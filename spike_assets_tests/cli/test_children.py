@@ -112,9 +112,10 @@ def test_both_signals_request_a_stop_and_mean_what_they_did_behind_it(number: si
 
 
 def test_what_is_run_to_its_end_is_heard_line_by_line(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     lines = list(run_to_end("it", [STUBBORN, "prints", ""], environment(), tmp_path / "log"))
     assert lines[:2] == ["one", "two"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_what_fails_on_the_way_says_why(tmp_path: Path) -> None:

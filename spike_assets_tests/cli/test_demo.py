@@ -79,11 +79,11 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     assert f"http://127.0.0.1:{port} is ready" in lines[-1]
 
     nodes = query(port, PARTITIONS)["assetNodes"]
-    assert len(nodes) == 16
+    assert len(nodes) == 20
     stats = [node["partitionStats"] for node in nodes]
     # A candle that has closed since is the schedule's. W may have no partition in eight days.
     assert all(stat["numPartitions"] <= stat["numMaterialized"] + 1 for stat in stats)
-    assert sum(stat["numPartitions"] > 0 for stat in stats) >= 12
+    assert sum(stat["numPartitions"] > 0 for stat in stats) >= 15
     schedules = query(port, SCHEDULES)["schedulesOrError"]["results"]
     assert [schedule["scheduleState"]["status"] for schedule in schedules] == ["RUNNING"] * 8
 

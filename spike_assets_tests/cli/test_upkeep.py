@@ -26,7 +26,8 @@ def test_verify_prints_rows_and_hashes_of_every_table() -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["table", "rows", "SHA-256"]
-    names = [f"{schema}.{table}" for schema in ("h1", "h4", "d", "w") for table in ("atr", "events", "features")]
+    derived = ("atr", "events", "features", "alerts")
+    names = [f"{schema}.{table}" for schema in ("h1", "h4", "d", "w") for table in derived]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:-1]}
     assert list(rows) == names
     assert all(len(digits) == 40 for _, digits in rows.values())
@@ -38,7 +39,7 @@ def test_verify_prints_rows_and_hashes_of_every_table() -> None:
 
 def test_verify_looks_at_what_is_named_once() -> None:
     lines = ok("verify", "h4", "H4", "D").splitlines()
-    assert [line.split(".")[0] for line in lines[1:-1]] == ["h4"] * 3 + ["d"] * 3
+    assert [line.split(".")[0] for line in lines[1:-1]] == ["h4"] * 4 + ["d"] * 4
 
 
 def test_verify_ends_in_the_first_difference_and_exit_code_1() -> None:

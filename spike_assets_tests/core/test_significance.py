@@ -48,6 +48,8 @@ LEVEL_CASES = [
     ("a wider candle", event(1.0802, 1.07, 0.0021), ("major", 1.08, 2.0, "swept")),
     ("no wider than a twentieth of the minor step", event(1.08025, 1.07, 0.01), ("major", 1.08, 2.5, "swept")),
     ("one tick beyond that", event(1.08026, 1.07, 0.01), None),
+    ("a tenth of 12 pips is 12 ticks", event(1.08012, 1.07, 0.0012), ("major", 1.08, 1.2, "swept")),
+    ("a tenth of 11.9 pips is less", event(1.08012, 1.07, 0.00119), None),
     ("a quiet candle still has a pip", event(1.0801, 1.07, 0.0001), ("major", 1.08, 1.0, "swept")),
     ("yen", event(150.0, 149.0, 0.2, "EUR_JPY"), ("super", 150.0, 0.0, "stalled")),
     ("yen, half", event(149.51, 149.0, 0.2, "EUR_JPY"), ("minor", 149.5, 1.0, "swept")),
@@ -165,6 +167,15 @@ def test_half_of_those_that_trade_and_three_at_least(members: int, traded: int, 
     if fires:
         assert found["of"].tolist() == [traded]
         assert found["members"].tolist() == [tuple(sorted(names[:members]))]
+
+
+@pytest.mark.parametrize(
+    ("share", "traded", "least"),
+    [(0.5, 28, 14), (0.5, 27, 14), (0.5, 4, 3), (0.55, 20, 11), (0.1, 30, 3), (0.07, 100, 7), (1.0, 29, 29)],
+)
+def test_a_share_is_counted_in_whole_instruments(share: float, traded: int, least: int) -> None:
+    """0.55 · 20 is a bit more than 11 in floating point, and 0.07 · 100 than 7."""
+    assert Simultaneous(share).threshold(traded) == least
 
 
 def test_groups_are_of_one_time_each() -> None:

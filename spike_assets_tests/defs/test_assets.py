@@ -33,7 +33,7 @@ from spike_assets_tests.defs.running import (
 )
 from spike_assets_tests.support import FrameSource, hashes
 
-STAGES = ("candles", "atr", "events", "features")
+STAGES = ("candles", "atr", "events", "features", "alerts")
 SINGLES = 8
 """So many of the last partitions, over the weekend, are run one by one."""
 
@@ -267,7 +267,7 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str | None:
     return described.description if described else None
 
 
-def test_sixteen_assets_are_declared_alike() -> None:
+def test_twenty_assets_are_declared_alike() -> None:
     graph = build_defs(pipeline=memory_pipeline()).resolve_asset_graph()
     keys = {f"{g.schema}/{stage}" for g in GRANULARITIES.values() for stage in STAGES}
     assert {key.to_user_string() for key in graph.materializable_asset_keys} == keys
@@ -285,11 +285,12 @@ def test_sixteen_assets_are_declared_alike() -> None:
 
 
 def test_upstream_is_what_a_stage_reads() -> None:
-    (candles, atr, events, features) = granularity_assets(H1, STRETCH.start)
+    (candles, atr, events, features, alerts) = granularity_assets(H1, STRETCH.start)
     assert not list(candles.dependency_keys)
     assert {key.path[1] for key in atr.dependency_keys} == {"candles"}
     assert {key.path[1] for key in events.dependency_keys} == {"candles", "atr"}
     assert {key.path[1] for key in features.dependency_keys} == {"candles", "events"}
+    assert {key.path[1] for key in alerts.dependency_keys} == {"candles", "events", "features"}
 
 
 def test_instruments_are_all_that_a_pass_asks_for(instance: dg.DagsterInstance) -> None:

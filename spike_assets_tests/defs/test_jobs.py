@@ -19,7 +19,7 @@ def job_of(granularity: Granularity) -> dg.JobDefinition:
 def test_a_pass_is_all_assets_of_a_granularity(granularity: Granularity) -> None:
     job = job_of(granularity)
     keys = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    assert keys == {f"{granularity.schema}/{name}" for name in ("candles", "atr", "events", "features")}
+    assert keys == {f"{granularity.schema}/{name}" for name in ("candles", "atr", "events", "features", "alerts")}
     assert job.partitions_def == partitions(granularity, STRETCH.start)
 
 
@@ -33,7 +33,7 @@ def test_a_pass_runs_in_one_process(granularity: Granularity) -> None:
 @EVERY
 def test_nothing_has_a_retry_policy(granularity: Granularity) -> None:
     # In-process it swallows the interrupt of a timeout, and retries what can never work.
-    assert [node.retry_policy for node in job_of(granularity).nodes] == [None] * 5
+    assert [node.retry_policy for node in job_of(granularity).nodes] == [None] * 6
 
 
 @EVERY
@@ -41,4 +41,4 @@ def test_warnings_come_last(granularity: Granularity) -> None:
     job = job_of(granularity)
     priorities = {node.name: int(node.definition.tags.get("dagster/priority", "0")) for node in job.nodes}
     assert min(priorities, key=lambda name: priorities[name]) == f"{granularity.schema}_warnings"
-    assert sorted(priorities.values()) == [-1, 0, 0, 0, 0]
+    assert sorted(priorities.values()) == [-1, 0, 0, 0, 0, 0]

@@ -23,7 +23,7 @@ from spike_assets_tests.defs.running import (
 from spike_assets_tests.defs.test_assets import FailingSource
 from spike_assets_tests.support import hashes
 
-STAGES = ("candles", "atr", "events", "features")
+STAGES = ("candles", "atr", "events", "features", "alerts")
 
 
 def there(instance: dg.DagsterInstance, asset: str) -> set[str]:
@@ -35,7 +35,7 @@ def test_every_partition_of_every_asset_is_there_behind_it(tmp_path: Path) -> No
     defs = build_defs(pipeline=pipeline)
     with persistent(tmp_path) as instance:
         assert materialize_range(defs, H1, KEYS[0], KEYS[-1], instance) == len(KEYS)
-        assert [there(instance, asset) for asset in STAGES] == [set(KEYS)] * 4
+        assert [there(instance, asset) for asset in STAGES] == [set(KEYS)] * 5
         (record,) = instance.get_run_records()
         assert record.dagster_run.job_name == "h1_pass"
         assert record.dagster_run.status == dg.DagsterRunStatus.SUCCESS

@@ -145,8 +145,8 @@ def killed_pass(database: Path, market: Path, now: datetime, at: int, before: bo
     process(known.pipeline(store), known.granularity, now=now)
 
 
-COMMITS = 6
-"""Commits of a pass: that it has begun, candles, ATR, events, features, the state. The first has the schema's too."""
+COMMITS = 7
+"""Commits of a pass: that it has begun, candles, ATR, events, features, alerts, the state. The first has the schema."""
 
 
 def killed_everywhere(

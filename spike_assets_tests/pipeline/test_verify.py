@@ -62,6 +62,14 @@ def test_hashes_depend_on_content_only(pipeline: Pipeline) -> None:
         ("UPDATE h4.events SET volume = volume + 1", "h4.events, {where}: volume is "),
         ("UPDATE h4.features SET pattern = 'XX'", "h4.features, {where}: pattern is 'XX', recomputed it is '"),
         ("UPDATE h4.features SET volume_roc = NULL", "h4.features, {where}: volume_roc is "),
+        (
+            "UPDATE h4.alerts SET level = nextafter(level, 9.0)",
+            "h4.alerts, {where}: level is {stored}, recomputed it is",
+        ),
+        ("UPDATE h4.alerts SET rules = 'x'", "h4.alerts, {where}: rules is 'x', recomputed it is 'volume_spike'"),
+        ("UPDATE h4.alerts SET reasons = 'x'", "h4.alerts, {where}: reasons is 'x', recomputed it is '"),
+        ("UPDATE h4.alerts SET members = 'EUR_USD'", "h4.alerts, {where}: members is "),
+        ("DELETE FROM h4.alerts", "h4.alerts, {where}: the row is missing"),
         ("UPDATE h4.candles SET close = close * 1.01, high = high * 1.02", "h4.atr, {where}: true_range is "),
         ("DELETE FROM h4.atr", "h4.atr, {where}: the row is missing"),
         ("DELETE FROM h4.events", "h4.events, {where}: the row is missing"),
@@ -91,6 +99,24 @@ def test_a_row_too_many_is_named(pipeline: Pipeline) -> None:
     found = verify(pipeline, H4).difference
     assert found is not None
     assert found.startswith("h4.atr has a row that nothing explains: EUR_USD 2025-01-0")
+
+
+def test_a_group_too_many_is_named(pipeline: Pipeline) -> None:
+    tamper(
+        pipeline,
+        "INSERT INTO h4.alerts SELECT '*', time, uuid(), NULL, closed_at, NULL, 'simultaneous', '', 'EUR_USD,USD_JPY'"
+        " FROM h4.alerts WHERE instrument = 'EUR_USD' ORDER BY time LIMIT 1 OFFSET 9",
+    )
+    found = verify(pipeline, H4).difference
+    assert found is not None
+    assert found.startswith("h4.alerts has a row that nothing explains: * 2025-0")
+
+
+def test_an_alert_twice_is_found(pipeline: Pipeline) -> None:
+    tamper(pipeline, "INSERT INTO h4.alerts SELECT * FROM h4.alerts WHERE instrument = 'EUR_USD' ORDER BY time LIMIT 1")
+    found = verify(pipeline, H4).difference
+    assert found is not None
+    assert found.startswith("h4.alerts repeats a key: EUR_USD 2025-0")
 
 
 def test_rows_of_an_instrument_without_candles_are_found(pipeline: Pipeline) -> None:

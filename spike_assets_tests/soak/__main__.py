@@ -18,7 +18,7 @@ REPORT = ROOT / "docs" / "soak.md"
 EXAMPLES = 5
 """How many times more examples hypothesis draws than in the suite."""
 
-PROPERTIES = ("core", "store", "pipeline", "invariants")
+PROPERTIES = ("core", "store", "pipeline", "alerts", "invariants")
 """What is run again with other and more examples."""
 
 

@@ -1,7 +1,8 @@
-"""Every candle of every captured file: ATR, events and features are those of the slow loop."""
+"""Every candle of every captured file: ATR, events, features and alerts are those of the slow loop."""
 
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
 from spike_assets.core.atr import atr
@@ -9,9 +10,12 @@ from spike_assets.core.events import events
 from spike_assets.core.features import features
 from spike_assets.core.quality import validate
 from spike_assets.granularity import GRANULARITIES
+from spike_assets.store.rows import storable
+from spike_assets.store.tables import ALERTS
 from spike_assets_tests import oracle
+from spike_assets_tests.core.test_alerts import in_order, slowly
 from spike_assets_tests.soak.test_ways import Tell
-from spike_assets_tests.support import candle_list, captured, captured_instruments, plain
+from spike_assets_tests.support import candle_list, captured, captured_instruments, computed, plain
 
 pytestmark = pytest.mark.soak
 
@@ -41,3 +45,17 @@ def test_slow_loop(folder: str, record_property: Tell) -> None:
         pytest.skip("captured market data is absent")
     record_property("candles", candles_seen)
     record_property("events", events_seen)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_slow_loop_over_all_instruments(folder: str, record_property: Tell) -> None:
+    granularity = GRANULARITIES[FOLDERS[folder]]
+    names = captured_instruments(folder)
+    if not names:
+        pytest.skip("captured market data is absent")
+    candles = pd.concat([captured(folder, name) for name in names], ignore_index=True)
+    tables = computed(candles, granularity, datetime(2026, 1, 1, tzinfo=UTC))
+    expected = slowly(granularity, {name: candle_list(tables["candles"], name) for name in names})
+    assert in_order(plain(storable(ALERTS, tables["alerts"]))) == in_order(expected)
+    record_property("alerts", len(expected))
+    record_property("groups", sum(row["instrument"] == "*" for row in expected))

@@ -1,19 +1,31 @@
 """The schema comes once, whoever comes first, and stays what a newer release made of it."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 import pytest
 
+from spike_assets import market_hours
+from spike_assets.alerts.policy import Policy
+from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
-from spike_assets.granularity import GRANULARITIES
+from spike_assets.granularity import GRANULARITIES, H1, W
+from spike_assets.market_hours import Window, candle_times
+from spike_assets.pipeline import process
+from spike_assets.pipeline.backfill import backfill
+from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store import migrations, open_store
+from spike_assets.store.data import content_hash
 from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets.store.engine import Connection
-from spike_assets.store.tables import Column
+from spike_assets.store.pending import Mark
+from spike_assets.store.store import Store
+from spike_assets.store.tables import ALERTS, ATR, CANDLES, EVENTS, FEATURES, Column
+from spike_assets_tests.alerts.desk import Inbox
 from spike_assets_tests.processes import CONTEXT, PATIENCE, die, finished, run, start
-from spike_assets_tests.support import FOREVER, MemoryEngine
+from spike_assets_tests.support import FOREVER, MemoryEngine, make_pipeline
 
 APPLIED = (Column("version", "int", ""), Column("applied_at", "time", ""))
 
@@ -171,3 +183,76 @@ def test_everybody_may_be_first(path: Path) -> None:
         here.send("go")
     assert [finished(process) for process in processes] == [0] * 6
     assert [version for version, _ in applied(path)] == list(range(1, migrations.LATEST + 1))
+
+
+# --- from an older version --------------------------------------------------------------------------------------------
+
+
+def as_of(engine: MemoryEngine, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the store of an older release."""
+    real = migrations.migrations
+    with monkeypatch.context() as older, engine.connect(FOREVER, "a test", write=True) as connection:
+        older.setattr(
+            migrations,
+            "migrations",
+            lambda *, natural_keys=True: {n: s for n, s in real(natural_keys=natural_keys).items() if n <= version},
+        )
+        migrations.migrate(engine, connection)
+        assert migrations.version(connection) == version
+
+
+NAMES = ("EUR_USD", "GBP_USD", "USD_JPY")
+LOADED = {
+    H1: Window(datetime(2025, 3, 10, tzinfo=UTC), datetime(2025, 3, 14, tzinfo=UTC)),
+    W: Window(datetime(2023, 1, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)),
+}
+NOW = datetime(2025, 3, 14, 0, 5, tzinfo=UTC)
+
+
+def test_a_store_from_before_alerts_makes_them_with_its_next_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all that was stored; and nobody is told of history."""
+    older, newer = MemoryEngine(), MemoryEngine()
+    fresh = make_pipeline(SimulatedSource(), Store(newer), NAMES, clock=lambda: NOW)
+    for granularity, window in LOADED.items():
+        backfill(fresh, granularity, window)
+    as_of(older, 2, monkeypatch)
+    copied(newer, older)
+    inbox = Inbox()
+    pipeline = replace(
+        make_pipeline(SimulatedSource(), Store(older), NAMES, clock=lambda: NOW), policy=Policy(channels=(inbox,))
+    )
+    with pipeline.store.writing(FOREVER, "a test") as session:
+        for granularity, window in LOADED.items():
+            marks = session.pending.of(granularity, "alerts")
+            times = candle_times(granularity, window)
+            assert marks == [Mark(name, times[0].to_pydatetime(), times[-1].to_pydatetime()) for name in NAMES]
+            assert session.data.count(granularity, ALERTS) == 0
+        assert session.pending.of(GRANULARITIES["D"], "alerts") == []
+        assert session.ops.provenance() is not None
+    for granularity, window in LOADED.items():
+        process(pipeline, granularity, now=NOW)
+        with pipeline.store.reading(FOREVER) as session, fresh.store.reading(FOREVER) as expected:
+            assert session.pending.count(granularity) == 0
+            alerts = session.data.read(granularity, ALERTS, window)
+            assert content_hash(ALERTS, alerts) == expected.data.content_hash(granularity, ALERTS)
+            assert len(alerts)
+    young = NOW - timedelta(hours=4)
+    assert all(digest.closed_at and digest.closed_at > young for digest in inbox.received if digest.granularity == "H1")
+
+
+def copied(newer: MemoryEngine, older: MemoryEngine) -> None:
+    """Put into an older store what a newer one has and the older one knows."""
+    with newer.connect(FOREVER, "a test", write=False) as there, older.connect(FOREVER, "a test", write=True) as here:
+        for granularity in LOADED:
+            for table in (CANDLES, ATR, EVENTS, FEATURES):
+                name = f"{granularity.schema}.{table.name}"
+                here.load("copied", table.columns, there.frame(f"SELECT * FROM {name}", table.columns))  # noqa: S608
+                values = ", ".join(f"CAST({c.name} AS UUID)" if c.kind == "uuid" else c.name for c in table.columns)
+                here.execute(f"INSERT INTO {name} ({', '.join(table.names)}) SELECT {values} FROM copied")  # noqa: S608
+        here.execute("INSERT INTO ops.provenance VALUES (1, 'simulated', 'mid', 14, ?)", [FORMULA_VERSION])
+        here.execute(
+            "INSERT INTO ops.processing_state"
+            " (granularity, last_processed, consecutive_failures, total_events_detected)"
+            " VALUES ('H1', ?, 0, 0), ('W', ?, 0, 0)",
+            [market_hours.last_closed(granularity, NOW).end for granularity in LOADED],
+        )

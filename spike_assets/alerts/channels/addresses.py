@@ -1,10 +1,14 @@
 """Which addresses a webhook may be sent to: public ones, unless the operator says otherwise."""
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """An IPv4 address behind a gateway: the last four bytes."""
+
+
+_DOCUMENTATION = IPv6Network("3fff::/20")
+_OLD_RELAYS = IPv4Network("192.88.99.0/24")
 
 
 def resolved(host: str, port: int) -> tuple[str, ...]:
@@ -24,10 +28,19 @@ def is_loopback(address: str) -> bool:
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    # `is_global` alone lets multicast pass.
-    return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified or address.is_link_local
+    # `is_global` alone lets multicast pass, and what has been given up or set aside since.
+    if isinstance(address, IPv6Address) and (address.is_site_local or address in _DOCUMENTATION or _is_isatap(address)):
+        return False
+    return (
+        address.is_global
+        and address not in _OLD_RELAYS
+        and not (address.is_multicast or address.is_reserved or address.is_unspecified or address.is_link_local)
     )
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    """Whether the last half stands for an IPv4 address of the network that the host is in (RFC 5214)."""
+    return (int(address) >> 32) & 0xFDFF_FFFF == 0x5EFE
 
 
 def _unwrapped(address: str) -> list[IPv4Address | IPv6Address]:

@@ -20,4 +20,4 @@ class LogChannel:
 
     def send(self, digest: Digest, deadline: Deadline) -> None:  # noqa: ARG002 - a log does not keep us waiting
         """Write a digest. It always arrives."""
-        _LOG.warning("%s", render.text(digest))
+        _LOG.warning("%s\n\n%s", render.title(digest), render.text(digest))

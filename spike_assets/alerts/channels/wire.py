@@ -187,9 +187,17 @@ def _parts(url: str) -> SplitResult:
         raise ValueError("write it like https://example.com/hooks/spike")
     if "@" in parts.netloc:
         raise ValueError("leave the name and password out of it; the signature says who we are")
-    if parts.port == 0:
-        raise ValueError("0 is no port")
+    if not has_port_or_none(parts):
+        raise ValueError("what stands behind the colon of the host is no port")
     return parts
+
+
+def has_port_or_none(parts: SplitResult) -> bool:
+    """Whether a URL's port is one, or left out. The library's own error would quote it, and it may be a password."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _literal(host: str) -> bool:

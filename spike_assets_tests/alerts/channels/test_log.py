@@ -15,7 +15,8 @@ from spike_assets_tests.alerts.examples import PLAIN
 def test_an_alert_is_a_warning_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     channel = LogChannel("log", Wants())
     channel.send(PLAIN, Deadline.after(timedelta(seconds=30)))
-    assert caplog.record_tuples == [("spike_assets.alerts", logging.WARNING, render.text(PLAIN))]
+    said = f"{render.title(PLAIN)}\n\n{render.text(PLAIN)}"
+    assert caplog.record_tuples == [("spike_assets.alerts", logging.WARNING, said)]
 
 
 def test_it_is_shown_where_nobody_has_set_up_a_log() -> None:

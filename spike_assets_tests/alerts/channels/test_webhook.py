@@ -160,6 +160,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
         ("99999999", 86400),
         ("", 0),
     ],
+    ids=["seconds", "later", "before", "words", "negative", "many digits", "years", "nothing"],
 )
 @pytest.mark.parametrize("code", [429, 503])
 def test_who_asks_to_be_left_alone_is(code: int, says: str, seconds: float) -> None:
@@ -258,7 +259,8 @@ ANY = "0.0.0.0"  # noqa: S104 - nobody binds to it
 PRIVATE = [
     "127.0.0.1", "127.8.8.8", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", ANY,
     "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1",
-    "fd00::1", "fc00::1", "ff02::1", "ff0e::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
+    "fd00::1", "fc00::1", "fec0::1", "ff02::1", "ff0e::1", "2001:db8::1", "3fff::1", "3fff:fff::1", "192.88.99.1",
+    "2001:4860::5efe:808:808", "2001:4860::200:5efe:a00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1", "::127.0.0.1",
 ]  # fmt: skip
 
@@ -271,7 +273,12 @@ def test_a_private_address_is_refused_at_once(address: str) -> None:
     channel(f"https://{host}/x", allow_private=True)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "[2001:4860:4860::8888]", "[64:ff9b::808:808]", "[2002:808:808::1]"])
+NAT64_AND_6TO4 = ["[64:ff9b::808:808]", "[2002:808:808::1]"]
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "192.88.98.1", "[2001:4860:4860::8888]", "[2001:4860::5eff:808:808]", *NAT64_AND_6TO4]
+)
 def test_a_public_address_may_be_used(address: str) -> None:
     channel(f"https://{address}/x", allow_private=False)
 
@@ -352,9 +359,9 @@ def test_a_name_that_is_none() -> None:
         ("https:///x", False, "write it like https://"),
         ("https://hook.example/x#y", False, "write it like https://"),
         ("https://me:t0ken@hook.example/x", False, "leave the name and password out"),
-        ("https://hook.example:port/x", False, "cannot be used"),
-        ("https://hook.example:0/x", False, "0 is no port"),
-        ("https://hook.example:99999/x", False, "cannot be used"),
+        ("https://hook.example:t0ken/x", False, "what stands behind the colon of the host is no port"),
+        ("https://hook.example:0/x", False, "what stands behind the colon of the host is no port"),
+        ("https://hook.example:99999/x", False, "what stands behind the colon of the host is no port"),
         ("https://[::1/x", False, "cannot be used"),
         ("https://höök.example/x", False, "plain ASCII"),
         ("https://hook.example/x y", False, "plain ASCII"),

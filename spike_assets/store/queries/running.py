@@ -1,0 +1,71 @@
+"""How the platform runs, counted: passes, messages, quarantine."""
+
+from datetime import datetime
+
+import pandas as pd
+
+from spike_assets.granularity import Granularity
+from spike_assets.store.engine import Connection
+from spike_assets.store.ops_tables import DELIVERIES, PASSES
+from spike_assets.store.queries.parts import NEWEST, N, of, selected
+from spike_assets.store.tables import QUARANTINE, Column
+
+
+class RunningQueries:
+    """Reads of how the platform runs, through one open connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def passes(self, granularity: Granularity | None, limit: int) -> pd.DataFrame:
+        """Give passes, those that began last first."""
+        where, parameters = ("", []) if granularity is None else (" WHERE p.granularity = ?", [granularity.name])
+        names = ", ".join(selected(column, "p") for column in PASSES.columns)
+        return self._connection.frame(
+            f"SELECT {names} FROM ops.passes AS p{where}"  # noqa: S608
+            f" ORDER BY p.started_at DESC, p.ended_at DESC, pass_id LIMIT {int(limit)}",
+            PASSES.columns,
+            parameters,
+        )
+
+    def count_passes(self) -> dict[tuple[str, str], int]:
+        """Give how many passes there were, by granularity and status."""
+        return self._counts("ops.passes", "granularity", "status")
+
+    def stages(self) -> list[tuple[str, str]]:
+        """Give of every pass that took time: its granularity, and the milliseconds of its stages as JSON."""
+        found = self._connection.frame(
+            "SELECT granularity, stages FROM ops.passes WHERE stages <> '{}'", of(PASSES, "granularity", "stages")
+        )
+        return [(str(granularity), str(stages)) for granularity, stages in found.itertuples(index=False)]
+
+    def count_deliveries(self) -> dict[tuple[str, str], int]:
+        """Give how many messages there are, by channel and status."""
+        return self._counts("ops.deliveries", "channel", "status")
+
+    def count_items(self) -> dict[tuple[str, str], int]:
+        """Give how many alerts each channel is to be told of, or was, by channel and status."""
+        return self._counts("ops.outbox", "channel", "status")
+
+    def _counts(self, table: str, first: str, second: str) -> dict[tuple[str, str], int]:
+        found = self._connection.frame(
+            f"SELECT {first}, {second}, COUNT(*) AS n FROM {table} GROUP BY {first}, {second} ORDER BY 1, 2",  # noqa: S608
+            (Column(first, "text", "…"), Column(second, "text", "…"), N),
+        )
+        return {(str(a), str(b)): int(n) for a, b, n in found.itertuples(index=False)}
+
+    def last_sent(self) -> dict[str, datetime]:
+        """Give when each channel took a message last."""
+        found = self._connection.frame(
+            "SELECT channel, MAX(sent_at) AS newest FROM ops.deliveries WHERE sent_at IS NOT NULL GROUP BY channel",
+            (*of(DELIVERIES, "channel"), NEWEST),
+        )
+        return {str(channel): at.to_pydatetime() for channel, at in found.itertuples(index=False)}
+
+    def quarantined(self, granularity: Granularity) -> pd.DataFrame:
+        """Give of each reason: how many candles are in quarantine, and the open of the newest."""
+        return self._connection.frame(
+            f"SELECT reason, COUNT(*) AS n, MAX(time) AS newest FROM {granularity.schema}.quarantine"  # noqa: S608
+            " GROUP BY reason ORDER BY reason",
+            (*of(QUARANTINE, "reason"), N, NEWEST),
+        )
