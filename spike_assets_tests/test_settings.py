@@ -249,3 +249,48 @@ def test_a_bad_setting_of_alerts(monkeypatch: pytest.MonkeyPatch, name: str, val
 def test_links_have_one_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKE_PUBLIC_URL", "https://example.com/spike//")
     assert load_settings().public_url == "https://example.com/spike"
+
+
+# --- the dashboard ----------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_unless_said_otherwise() -> None:
+    settings = load_settings()
+    assert (settings.dashboard_host, settings.dashboard_port) == ("127.0.0.1", 8000)
+    assert (settings.dashboard_token, settings.dashboard_hosts, settings.dagster_url) == (None, (), None)
+
+
+def test_the_dashboard_s_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKE_DASHBOARD_TOKEN", SECRET)
+    settings = load_settings()
+    assert SECRET not in repr(settings) + str(settings.in_force())
+    assert "SPIKE_DASHBOARD_TOKEN" in SECRETS
+    assert settings.dashboard_token is not None
+    assert settings.dashboard_token.get_secret_value() == SECRET
+
+
+def test_names_of_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKE_DASHBOARD_HOSTS", "Spike.Example.com, 10.0.0.5,spike.example.com")
+    assert load_settings().dashboard_hosts == ("10.0.0.5", "spike.example.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DASHBOARD_HOST", "http://x", "write an address or a name, like 127.0.0.1 or 0.0.0.0"),
+        ("DASHBOARD_PORT", "0", ""),
+        ("DASHBOARD_PORT", "65536", ""),
+        ("DASHBOARD_PORT", "x", ""),
+        ("DASHBOARD_TOKEN", SECRET[:15], "a token is one word of 16 plain letters and digits at least"),
+        ("DASHBOARD_TOKEN", f"{SECRET} {SECRET}", "a token is one word of 16"),
+        ("DASHBOARD_HOSTS", "spike.example.com:443", "'spike.example.com:443' is no name of a host"),
+        ("DASHBOARD_HOSTS", "https://spike.example.com", "'https://spike.example.com' is no name of a host"),
+        ("DASHBOARD_HOSTS", "*", r"'\*' is no name of a host"),
+        ("DAGSTER_URL", "dagster", "write it like https://"),
+    ],
+)
+def test_a_bad_setting_of_the_dashboard(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(f"SPIKE_{name}", value)
+    with pytest.raises(SettingsError, match=rf"^SPIKE_{name}: {says}[^\n]*$") as error:
+        load_settings()
+    assert SECRET not in str(error.value)

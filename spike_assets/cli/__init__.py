@@ -13,7 +13,8 @@ from spike_assets.cli.group import SpikeGroup
 
 COMMANDS = {
     "demo": ("demo", "Show everything on a simulated market."),
-    "up": ("serve", "Serve the Dagster UI with its daemon, until Ctrl-C."),
+    "up": ("serve", "Serve the dashboard, the Dagster UI and its daemon, until Ctrl-C."),
+    "dashboard": ("dashboard", "Serve the dashboard alone, until Ctrl-C."),
     "run": ("passes", "Run one pass now and print what it did, as JSON."),
     "backfill": ("passes", "Load history; interrupted, the same command goes on."),
     "reconcile": ("upkeep", "Fetch the last days once more, for corrections and late candles."),

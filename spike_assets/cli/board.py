@@ -1,31 +1,65 @@
 """The status board."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NoReturn
 
 import click
+from rich.live import Live
+from rich.text import Text
 
+from spike_assets.cli import console
 from spike_assets.cli.console import count, rough
+from spike_assets.errors import TransientError
 from spike_assets.pipeline.context import Pipeline
 from spike_assets.pipeline.status import GranularityStatus, Status
 from spike_assets.pipeline.status import status as read_status
 from spike_assets.settings import load_settings
 
+_SECOND = 1.0
 _MARKS = {"ok": "✓", "failed": "✗", "never": "…"}
 
 
 @click.command
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def status(as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Draw the board anew every second, until Ctrl-C.")
+def status(*, as_json: bool, watch: bool) -> None:
     """Print the status board.
 
     ✓ the last pass went well, ✗ it failed, … none has run. Next is when the next pass finds a closed candle to work
     on. Degraded names what is wrong: failed passes, closed candles that were not processed in time, ranges that are
     still to be recomputed.
     """
-    found = read_status(Pipeline.from_settings(load_settings()))
+    if watch and as_json:
+        raise click.UsageError("--watch draws the board; leave out --json")
+    pipeline = Pipeline.from_settings(load_settings())
+    if watch:
+        _watch(pipeline)
+    found = read_status(pipeline)
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else board(found))
+
+
+def _watch(pipeline: Pipeline) -> NoReturn:
+    """Draw the board again and again, in place where there is a terminal."""
+    out = console.out()
+    if not out.is_terminal:
+        while True:
+            click.echo(f"{_drawn(pipeline)}\n")
+            time.sleep(_SECOND)
+    with Live(console=out, auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(Text(_drawn(pipeline)), refresh=True)
+            time.sleep(_SECOND)
+
+
+def _drawn(pipeline: Pipeline) -> str:
+    """Give the board; a store that cannot be had for once is no reason to stop."""
+    try:
+        return board(read_status(pipeline))
+    except TransientError as error:
+        return str(error)
 
 
 def board(found: Status) -> str:

@@ -151,11 +151,11 @@ class Children:
         """Start a Python module, by a name for people and one for its log file."""
         self._running.append(Child(name, arguments, self._environment, self._logs / log))
 
-    def wait_for(self, path: str, port: int, requested: threading.Event) -> bool:
+    def wait_for(self, path: str, port: int, requested: threading.Event, host: str = HOST) -> bool:
         """Wait until a page answers; False when a stop was requested first."""
         while not requested.wait(_POLL_SECONDS):
             self._require_alive()
-            if _answers(path, port):
+            if _answers(path, host, port):
                 return True
         return False
 
@@ -185,8 +185,8 @@ def stop_requested() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _answers(path: str, port: int) -> bool:
-    connection = HTTPConnection(HOST, port, timeout=5)
+def _answers(path: str, host: str, port: int) -> bool:
+    connection = HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
@@ -196,13 +196,11 @@ def _answers(path: str, port: int) -> bool:
         connection.close()
 
 
-def require_free(port: int) -> None:
-    """Raise when somebody listens on the port already."""
-    with socket.socket() as probe:
+def require_free(port: int, host: str = HOST, otherwise: str = "choose another with --port") -> None:
+    """Raise when somebody listens on the port already; the error ends in what to do."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
-            raise PermanentError(
-                f"port {port} of {HOST} cannot be had ({error.strerror}); choose another with --port"
-            ) from error
+            raise PermanentError(f"port {port} of {host} cannot be had ({error.strerror}); {otherwise}") from error

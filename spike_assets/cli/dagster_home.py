@@ -1,12 +1,16 @@
-"""Dagster's UI and daemon: where their files are, and running them. Nothing here imports dagster."""
+"""The dashboard, Dagster's UI and its daemon: where files are, and running them. Nothing here imports dagster."""
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spike_assets.cli.children import HOST, Children, require_free, stop_requested
+from spike_assets.dashboard.security import require_safe
+from spike_assets.dashboard.server import address, reached_at
 from spike_assets.errors import PermanentError
+from spike_assets.settings import Settings
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -31,19 +35,46 @@ def prepare(home: Path, *, fresh: bool = False) -> Path:
     return home.resolve()
 
 
-def serve(home: Path, port: int, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Run the UI and the daemon until Ctrl-C or SIGTERM; one that ends by itself is a `PermanentError`."""
+def require_dashboard(settings: Settings) -> None:
+    """Raise where the dashboard could not be served: its port is taken, or anybody could come in."""
+    require_safe(settings)
+    require_free(settings.dashboard_port, settings.dashboard_host, "set SPIKE_DASHBOARD_PORT to another")
+
+
+def serve(
+    home: Path, port: int, environment: Mapping[str, str], say: Callable[[str], None], settings: Settings
+) -> None:
+    """Run the dashboard, the UI and the daemon until Ctrl-C or SIGTERM; one that ends by itself is a `PermanentError`.
+
+    Parameters
+    ----------
+    environment
+        What all of them are told on top of this process's environment.
+    settings
+        Those in force for them.
+    """
     require_free(port)
+    require_dashboard(settings)
     workspace = str(project_file("workspace.yaml"))
     environment = {**os.environ, **environment, "DAGSTER_HOME": str(home)}
+    environment["SPIKE_DAGSTER_URL"] = settings.dagster_url or f"http://{HOST}:{port}"
     with stop_requested() as requested, Children(environment, home) as children:
-        say(f"starting the Dagster UI and daemon (output in {os.path.relpath(home)})")
-        place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
-        children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
-        if children.wait_for("/server_info", port, requested):
-            # Behind the UI: both make the tables of an empty home, and one of two at once fails.
-            children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
-            say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
-            children.watch(requested)
+        say(f"starting the dashboard, the Dagster UI and its daemon (output in {os.path.relpath(home)})")
+        children.start("the dashboard", "dashboard.log", "spike_assets.dashboard")
+        if children.wait_for("/healthz", settings.dashboard_port, requested, reached_at(settings.dashboard_host)):
+            say(f"the dashboard is at {address(settings)}")
+            place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
+            children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
+            _serve_dagster(children, workspace, port, requested, say)
         say("stopping")
     say("stopped")
+
+
+def _serve_dagster(
+    children: Children, workspace: str, port: int, requested: threading.Event, say: Callable[[str], None]
+) -> None:
+    if children.wait_for("/server_info", port, requested):
+        # Behind the UI: both make the tables of an empty home, and one of two at once fails.
+        children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
+        say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
+        children.watch(requested)

@@ -78,12 +78,13 @@ def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> N
     """Show everything on a simulated market.
 
     The market is made up; no price is real. Loads two years of it at all four granularities, materialises the
-    partitions of the last 30 days through Dagster, prints the status and the newest events, and serves the Dagster UI
-    with its schedules running until Ctrl-C. A later start goes on with what is in the folder.
+    partitions of the last 30 days through Dagster, prints the status and the newest events, and serves the dashboard
+    and the Dagster UI with its schedules running until Ctrl-C. A later start goes on with what is in the folder.
     """
     say = _Say()
     if not once:
         require_free(port)
+        dagster_home.require_dashboard(load_settings(source="simulated"))
     demo = open_demo(home, days, partition_days)
     pipeline = Pipeline.from_settings(demo.settings)
     say(f"a simulated market of {len(pipeline.instruments)} instruments, kept in {home}; no price is real")
@@ -94,7 +95,7 @@ def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> N
     console.out().print(events_table(read(pipeline, EVENTS, H1, limit=_NEWEST), H1, pipeline))
     click.echo()
     if not once:
-        dagster_home.serve(dagster, port, demo.environment, say)
+        dagster_home.serve(dagster, port, demo.environment, say, demo.settings)
 
 
 class _Say:

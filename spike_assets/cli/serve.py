@@ -1,4 +1,4 @@
-"""The Dagster UI and its daemon, with the settings in force."""
+"""The dashboard, the Dagster UI and its daemon, with the settings in force."""
 
 import os
 from pathlib import Path
@@ -16,11 +16,12 @@ PORT = click.option(
 @click.command
 @PORT
 def up(port: int) -> None:
-    """Serve the Dagster UI with its daemon, until Ctrl-C.
+    """Serve the dashboard, the Dagster UI and its daemon, until Ctrl-C.
 
     Dagster keeps its runs in DAGSTER_HOME, or in .dagster in this folder, where the project's dagster.yaml is put
-    unless there is one. The schedules run, so new candles are processed as they close.
+    unless there is one. The schedules run, so new candles are processed as they close. The dashboard listens on
+    SPIKE_DASHBOARD_HOST and SPIKE_DASHBOARD_PORT.
     """
-    load_settings()  # a bad one is told here, in one line
+    settings = load_settings()  # a bad one is told here, in one line
     home = dagster_home.prepare(Path(os.environ.get("DAGSTER_HOME") or ".dagster"))
-    dagster_home.serve(home, port, {}, lambda text: click.echo(text, err=True))
+    dagster_home.serve(home, port, {}, lambda text: click.echo(text, err=True), settings)

@@ -7,7 +7,7 @@ import pandas as pd
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
 from spike_assets.store.ops_tables import DELIVERIES, PASSES
-from spike_assets.store.queries.parts import NEWEST, N, of, selected
+from spike_assets.store.queries.parts import GRANULARITY, NEWEST, N, moment, of, selected
 from spike_assets.store.tables import QUARANTINE, Column
 
 
@@ -69,3 +69,29 @@ class RunningQueries:
             " GROUP BY reason ORDER BY reason",
             (*of(QUARANTINE, "reason"), N, NEWEST),
         )
+
+    def sizes(self, granularity: Granularity) -> tuple[int, int, int, datetime | None]:
+        """Give how many candles, events and alerts there are, and when a candle was fetched last."""
+        tables = ("candles", "events", "alerts")
+        counts = ", ".join(f"(SELECT COUNT(*) FROM {granularity.schema}.{name}) AS {name}" for name in tables)  # noqa: S608
+        found = self._connection.frame(
+            f"SELECT {counts}, (SELECT MAX(fetched_at) FROM {granularity.schema}.candles) AS newest",  # noqa: S608
+            (*(Column(name, "int", "how many") for name in tables), NEWEST),
+        ).iloc[0]
+        return int(found["candles"]), int(found["events"]), int(found["alerts"]), moment(found["newest"])
+
+    def waiting(self) -> dict[str, tuple[int, int, datetime, datetime]]:
+        """Give, of granularities with something that waits for a stage: marks, stages, from and to."""
+        found = self._connection.frame(
+            "SELECT granularity, COUNT(*) AS n, COUNT(DISTINCT stage) AS stages, MIN(from_time) AS oldest,"
+            " MAX(to_time) AS newest FROM ops.pending GROUP BY granularity",
+            (GRANULARITY, N, Column("stages", "int", "how many"), Column("oldest", "time", "from"), NEWEST),
+        )
+        return {
+            str(name): (int(n), int(stages), oldest.to_pydatetime(), newest.to_pydatetime())
+            for name, n, stages, oldest, newest in found.itertuples(index=False)
+        }
+
+    def count_acknowledged(self) -> int:
+        """Give how many alerts were acknowledged."""
+        return int(self._connection.frame("SELECT COUNT(*) AS n FROM ops.acknowledged", [N])["n"].iloc[0])

@@ -1,0 +1,165 @@
+// The status strip: how each granularity stands, and the system as a whole. Also the banner and "updated n s ago".
+
+import { byId, h, put, say } from "./dom.js";
+import { lastHeard, retry } from "./feed.js";
+import { GRANULARITIES, on, state } from "./state.js";
+import { ago, brief, countdown, lasted } from "./time.js";
+import { link } from "./url.js";
+
+const STALE = 30;
+
+const OUTCOMES = { ok: ["✓", "ok"], failed: ["✕", "failed"], never: ["…", "never ran"] };
+
+/** Times that count, by the element that shows them. @type {[Element, () => string][]} */
+let counting = [];
+
+function counted(tag, text, properties = {}) {
+  const element = h(tag, properties, text());
+  counting.push([element, text]);
+  return element;
+}
+
+function fact(name, value, extra) {
+  return h("div", { class: ["fact", extra] }, h("dt", {}, name), h("dd", {}, value));
+}
+
+function granularity(name, one) {
+  const running = Boolean(one.running_since);
+  const [sign, word] = running ? ["▶", "running"] : OUTCOMES[one.outcome];
+  const behind = one.behind ? `, ${one.behind} to process` : "";
+  return h(
+    "article",
+    { class: ["cell", `is-${running ? "running" : one.outcome}`], "aria-label": name },
+    h(
+      "h2",
+      {},
+      name,
+      h("span", { class: "state" }, h("span", { class: "sign", "aria-hidden": "true" }, sign), ` ${word}${behind}`),
+    ),
+    h(
+      "dl",
+      {},
+      fact(
+        "Last run",
+        counted("span", () => ago(one.last_run), { title: one.last_run ?? "" }),
+      ),
+      fact(
+        "Last candle",
+        counted("span", () => brief(one.last_candle_closed_at ?? null), {
+          title: one.newest_candle ? `opened ${one.newest_candle}` : "",
+        }),
+      ),
+      fact(
+        "Next close",
+        counted("span", () => countdown(one.next_close), { role: "timer", class: "count", title: one.next_close }),
+      ),
+    ),
+  );
+}
+
+function system(status) {
+  const { healthy, reasons, market } = status;
+  const lag = status.feed_lag_seconds;
+  return h(
+    "article",
+    { class: ["cell", "system", healthy ? "is-ok" : "is-failed"], "aria-label": "System" },
+    h(
+      "h2",
+      {},
+      h("span", { class: "sign", "aria-hidden": "true" }, healthy ? "✓" : "✕"),
+      healthy ? " Healthy" : " Degraded",
+      !healthy && h("span", { class: "reason", title: reasons.join("; ") }, reasons.join("; ")),
+      h(
+        "span",
+        { class: ["source", status.simulated && "simulated"] },
+        status.simulated ? "Simulated, no real prices" : `Source: ${status.source}`,
+      ),
+    ),
+    h(
+      "dl",
+      {},
+      fact("Events in 24 h", String(status.recent_events)),
+      fact(
+        "Unread alerts",
+        h("a", { ...link({ view: "alerts", event: "" }), id: "strip-unread" }, String(state.alerts.unread)),
+      ),
+      fact("Feed lag", lag === null || lag === undefined ? "–" : lasted(lag)),
+      fact(
+        "Market",
+        counted("span", () => `${market.open ? "open" : "closed"} until ${brief(market.until)}`),
+      ),
+    ),
+  );
+}
+
+function draw() {
+  const status = state.status;
+  counting = [];
+  const had = document.activeElement?.id === "strip-unread";
+  if (!status) {
+    put(byId("strip"), h("p", { class: "waiting" }, "Waiting for the server …"));
+    return;
+  }
+  put(
+    byId("strip"),
+    GRANULARITIES.map((name) => granularity(name, status.granularities[name])),
+    system(status),
+  );
+  if (had) byId("strip-unread").focus();
+  fresh();
+  const text = status.simulated ? "Simulated market: no real prices." : `Source: ${status.source}.`;
+  say(byId("source"), `${text} Database: ${status.database}`);
+}
+
+function second() {
+  for (const [element, text] of counting) say(element, text());
+  fresh();
+  banner();
+}
+
+function fresh() {
+  const element = byId("fresh");
+  const heard = lastHeard();
+  const age = heard ? (Date.now() - heard) / 1000 : Infinity;
+  const lost = state.connection.state === "lost";
+  const stale = lost || age > STALE;
+  element.className = `fresh ${stale ? "is-stale" : "is-live"}`;
+  const sign = stale ? "△" : "●";
+  say(element, state.status ? `${sign} ${stale ? "stale, " : ""}updated ${lasted(age)} ago` : "○ connecting");
+}
+
+function banner() {
+  const element = byId("banner");
+  const { state: connection, since, retryAt } = state.connection;
+  if (connection !== "lost") {
+    element.hidden = true;
+    element.replaceChildren();
+    return;
+  }
+  if (element.hidden || !element.firstChild) {
+    put(element, h("p", {}), h("button", { type: "button", onclick: retry }, "Try now"));
+    element.hidden = false;
+  }
+  const left = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+  const text = `Connection lost ${lasted((Date.now() - since) / 1000)} ago. What you see may be old.`;
+  say(
+    /** @type {Element} */ (element.firstChild),
+    `⚠ ${text} ${left ? `Trying again in ${left} s.` : "Trying again …"}`,
+  );
+}
+
+/** Keep the strip up to date. */
+export function start() {
+  draw();
+  on("status", draw);
+  on("route", (before) => before.zone !== state.route.zone && draw());
+  on("alerts-drawn", () => {
+    const unread = document.getElementById("strip-unread");
+    if (unread) say(unread, String(state.alerts.unread));
+  });
+  on("second", second);
+  on("connection", () => {
+    fresh();
+    banner();
+  });
+}

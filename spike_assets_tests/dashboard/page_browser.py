@@ -1,0 +1,74 @@
+"""A browser for tests of the page, and what must not happen on any page: errors, and breaches of its own policy."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+expect.set_options(timeout=20_000)  # two cores are shared: slow is not wrong
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; .ci/run installs it")
+
+AT_LEAST_ONE = re.compile(r"^[1-9]\d*$")
+
+_TELL_BREACHES = """
+addEventListener("securitypolicyviolation", (breach) =>
+  console.error(`policy: ${breach.violatedDirective} ${breach.blockedURI} ${breach.sample}`));
+"""
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Run a browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, *, expected: tuple[str, ...] = (), **how: Any) -> Iterator[Page]:
+    """Open a page; at its end nothing may have gone wrong but what was expected.
+
+    Parameters
+    ----------
+    expected
+        Parts of messages that may come.
+    how
+        What `Browser.new_context` takes.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "locale": "en-GB", **how})
+    context.add_init_script(_TELL_BREACHES)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    context.close()
+    assert [text for text in wrong if not any(part in text for part in expected)] == []
+
+
+def ready(page: Page) -> None:
+    """Wait until the chart shows candles and their levels."""
+    expect(page.locator("#canvas")).to_have_attribute("data-markers", AT_LEAST_ONE)
+
+
+def shown(page: Page) -> dict[str, Any]:
+    """Give what the chart shows."""
+    found: dict[str, Any] = page.evaluate("spike.chart.shown")
+    return found

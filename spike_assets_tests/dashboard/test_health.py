@@ -1,0 +1,67 @@
+"""`/healthz` says whether the process does its work, `/readyz` whether what it shows is fresh."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spike_assets.dashboard import reader
+from spike_assets.granularity import GRANULARITIES
+from spike_assets.pipeline import process
+from spike_assets_tests.alerts.desk import Desk
+from spike_assets_tests.dashboard.offices import visitor
+from spike_assets_tests.support import FOREVER
+
+
+def test_a_platform_that_is_not_well_is_not_ready(desk: Desk) -> None:
+    with visitor(desk) as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ok": False, "reasons": ["H4, D, W never ran"]})
+        assert client.get("/healthz").json() == {"ok": True, "reasons": []}
+
+
+def test_a_platform_that_is_well_is_ready(desk: Desk) -> None:
+    for granularity in GRANULARITIES.values():
+        process(desk.pipeline, granularity, now=desk.now)
+    with visitor(desk) as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"ok": True, "reasons": []})
+
+
+def test_a_store_that_cannot_be_read_is_told_everywhere(desk: Desk) -> None:
+    path = Path(desk.pipeline.store.url)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    path.write_bytes(b"no database" * 1000)
+    with visitor(desk) as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["ok"]) == (503, False)
+        assert "is not a DuckDB database" in answer.json()["reasons"][0]
+        answer = client.get("/api/events")
+        assert answer.status_code == 500
+        assert answer.json()["error"].endswith("set SPIKE_DATABASE to another path")
+        assert client.get("/healthz").status_code == 200
+
+
+def test_a_store_that_somebody_holds_is_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with visitor(desk) as client:
+        monkeypatch.setattr(reader, "_LIMIT", timedelta(milliseconds=20))
+        with desk.pipeline.store.writing(FOREVER, "a long pass"):
+            answer = client.get("/api/events")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "is in use by a long pass" in answer.json()["error"]
+        assert client.get("/api/events").status_code == 200
+
+
+def test_a_watcher_that_ends_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("spike_assets.dashboard.watcher.look", broken)
+    with visitor(desk) as client:
+        answer = client.get("/healthz")
+        while answer.status_code == 200:  # it takes its first look in a thread
+            answer = client.get("/healthz")
+        assert answer.status_code == 500
+        said = "nothing new is noticed any more (ZeroDivisionError('oh')); start the dashboard again"
+        assert answer.json() == {"ok": False, "reasons": [said]}

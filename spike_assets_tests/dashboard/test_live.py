@@ -1,0 +1,309 @@
+"""The feed as pages have it: over Starlette's client, and over a real server that may be killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.websockets import WebSocketDisconnect
+from websockets.asyncio.client import connect as connect_async
+from websockets.sync.client import ClientConnection, connect
+
+from spike_assets.dashboard.live import since
+from spike_assets.dashboard.watcher import Pace
+from spike_assets_tests.alerts.desk import NAMES, Desk
+from spike_assets_tests.cli.running import PATIENCE
+from spike_assets_tests.cli.test_children import free_port
+from spike_assets_tests.dashboard import offices
+from spike_assets_tests.dashboard.offices import LIVE, OWN, TestClient, visitor
+from spike_assets_tests.pipeline.markets import hour
+
+Hear = Callable[[], Any]
+
+
+@contextmanager
+def page(client: TestClient, known: int | None = None) -> Iterator[Hear]:
+    """Give what waits for the next frame of a page."""
+    with client.websocket_connect(LIVE if known is None else f"{LIVE}?since={known}") as feed:
+        yield feed.receive_json
+
+
+def until(hear: Hear, *kinds: str) -> list[dict[str, Any]]:
+    """Hear deltas until each of these kinds has come; give them all, and hold that none was left out."""
+    found: list[dict[str, Any]] = []
+    left = set(kinds)
+    while left:
+        frame = hear()
+        assert frame["type"] == "delta", frame
+        assert not found or frame["seq"] == found[-1]["seq"] + 1
+        found.append(frame)
+        left -= {change["kind"] for change in frame["changes"]}
+    return found
+
+
+def closes(deltas: list[dict[str, Any]], name: str) -> list[str]:
+    """Give the times of an instrument's candles, in the order in which they were told."""
+    changes = [one for delta in deltas for one in delta["changes"] if one["kind"] == "candles"]
+    return [candle["time"] for one in changes for candle in one["instruments"].get(name) or []]
+
+
+def iso(n: float) -> str:
+    return hour(n).isoformat().replace("+00:00", "Z")
+
+
+# --- over Starlette's client ------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_and_then_what_a_pass_does(desk: Desk) -> None:
+    with visitor(desk) as client, page(client) as hear:
+        snapshot = hear()
+        assert snapshot["type"] == "snapshot"
+        assert snapshot["status"] == client.get("/api/status").json()
+        assert snapshot["alerts"] == client.get("/api/alerts").json()
+        desk.peak("GBP_USD", 30)
+        desk.run(31)
+        deltas = until(hear, "candles", "events", "alerts", "levels", "status")
+        assert deltas[0]["seq"] == snapshot["seq"] + 1
+        assert closes(deltas, "GBP_USD") == [iso(30)]
+        last = {one["kind"]: one for delta in deltas for one in delta["changes"]}
+        told = client.get("/api/candles", params={"instrument": "GBP_USD", "limit": 1}).json()["candles"]
+        assert last["candles"]["instruments"]["GBP_USD"] == told
+        assert last["events"]["events"] == client.get("/api/events", params={"since": iso(31)}).json()["events"]
+        assert last["alerts"]["unread"] == client.get("/api/alerts").json()["unread"]
+
+
+def test_who_comes_back_misses_nothing_and_gets_nothing_twice(desk: Desk) -> None:
+    with visitor(desk) as client:
+        with page(client) as hear:
+            known = hear()["seq"]
+        for n in (31, 32, 33):
+            with page(client, known) as hear:
+                desk.run(n)
+                deltas = until(hear, "candles", "status")
+            assert closes(deltas, "EUR_USD") == [iso(n - 1)]
+            known = deltas[-1]["seq"]
+        with page(client, known) as hear:
+            client.post("/api/silences", json={"instrument": "*", "for": "1h"}, headers=OWN)
+            (delta,) = until(hear, "status")
+            assert delta["seq"] == known + 1
+
+
+def test_all_that_was_missed_comes_in_order(desk: Desk) -> None:
+    with visitor(desk) as client, page(client) as first:
+        known = first()["seq"]
+        heard = []
+        for n in range(31, 35):
+            desk.run(n)
+            heard += until(first, "candles", "status")
+        with page(client, known) as hear:
+            assert [hear() for _ in heard] == heard
+        with page(client, heard[1]["seq"]) as hear:
+            assert [hear() for _ in heard[2:]] == heard[2:]
+
+
+@pytest.mark.parametrize("known", ["0", "7", "999999999999999", "x", "-1", "1" * 30, ""])
+def test_who_knows_nothing_that_is_kept_gets_a_snapshot(desk: Desk, known: str) -> None:
+    with visitor(desk) as client, client.websocket_connect(f"{LIVE}?since={known}") as feed:
+        assert feed.receive_json()["type"] == "snapshot"
+
+
+def test_since_is_a_number() -> None:
+    assert [since(text) for text in (None, "", "x", "²", "-1", "1" * 16, "12")] == [None] * 6 + [12]
+
+
+def test_heartbeats(desk: Desk) -> None:
+    with visitor(desk, pace=Pace(poll=0.01, heartbeat=0.01)) as client, page(client) as hear:
+        seq = hear()["seq"]
+        for _ in range(3):
+            assert hear() == {"type": "heartbeat", "seq": seq, "now": iso(30 + 1 / 12)}
+
+
+def test_a_page_may_say_that_it_is_there_and_nothing_else(desk: Desk) -> None:
+    with visitor(desk) as client:
+        for said in ("", "{", "[]", '{"type": "give"}', "1"):
+            with client.websocket_connect(LIVE) as feed:
+                feed.send_text('{"type": "ping"}')
+                assert feed.receive_json()["type"] == "snapshot"
+                feed.send_text(said)
+                with pytest.raises(WebSocketDisconnect) as gone:
+                    feed.receive_json()
+                assert gone.value.code == 1008
+
+
+def test_a_page_too_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with visitor(desk) as client:
+        monkeypatch.setattr(client.app.state.hub, "_most_clients", 1)  # type: ignore[attr-defined]
+        with page(client) as hear:
+            hear()
+            with client.websocket_connect(LIVE) as second:
+                with pytest.raises(WebSocketDisconnect) as gone:
+                    second.receive_json()
+                assert gone.value.code == 1013
+
+
+def test_pages_that_go_are_forgotten(desk: Desk) -> None:
+    with visitor(desk) as client:
+        for _ in range(3):
+            with page(client) as hear:
+                hear()
+        assert client.app.state.hub.clients == 0  # type: ignore[attr-defined]
+
+
+# --- over a real server -----------------------------------------------------------------------------------------------
+
+
+class Server:
+    """`python -m spike_assets.dashboard` over a platform's store."""
+
+    def __init__(self, desk: Desk, log: Path) -> None:
+        self.port = free_port()
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SPIKE_")},
+            "SPIKE_DATABASE": desk.pipeline.store.url,
+            "SPIKE_INSTRUMENTS": ",".join(NAMES),
+            "SPIKE_ATR_PERIOD": "2",
+            "SPIKE_DASHBOARD_PORT": str(self.port),
+        }
+        self._log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "spike_assets.dashboard"],
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self, number: signal.Signals) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    @contextmanager
+    def page(self, known: int | None = None) -> Iterator[ClientConnection]:
+        """Connect, again and again until somebody listens."""
+        url = f"ws://127.0.0.1:{self.port}/api/live" + ("" if known is None else f"?since={known}")
+        while True:
+            assert self.process
+            assert self.process.poll() is None, self._log.read_text(encoding="utf-8")
+            try:
+                connection = connect(url, open_timeout=PATIENCE, compression=None)
+            except OSError:
+                continue
+            with connection:
+                yield connection
+            return
+
+
+def hearing(connection: ClientConnection) -> Hear:
+    """Give what waits for the next frame that is no heartbeat."""
+
+    def hear() -> Any:
+        while True:
+            frame = json.loads(connection.recv(PATIENCE))
+            if frame["type"] != "heartbeat":
+                return frame
+
+    return hear
+
+
+@pytest.fixture
+def server(desk: Desk, tmp_path: Path) -> Iterator[Server]:
+    found = Server(desk, tmp_path / "server.log")
+    found.start()
+    yield found
+    assert found.process
+    if found.process.poll() is None:
+        found.end(signal.SIGKILL)
+
+
+def test_a_real_server_tells_of_passes_and_goes_when_it_is_told(desk: Desk, server: Server) -> None:
+    with server.page() as connection:
+        hear = hearing(connection)
+        assert hear()["type"] == "snapshot"
+        desk.run(31)
+        assert closes(until(hear, "candles"), "EUR_USD") == [iso(30)]
+        assert server.end(signal.SIGTERM) == 0
+    assert "Traceback" not in server._log.read_text(encoding="utf-8")
+
+
+def test_a_server_that_is_killed_and_started_again(desk: Desk, server: Server) -> None:
+    with server.page() as connection:
+        hear = hearing(connection)
+        hear()
+        desk.run(31)
+        known = until(hear, "candles", "status")[-1]["seq"]
+    server.end(signal.SIGKILL)
+    desk.run(32)
+    server.start()
+    with server.page(known) as connection:
+        hear = hearing(connection)
+        snapshot = hear()
+        assert snapshot["type"] == "snapshot"
+        assert snapshot["seq"] > known
+        assert snapshot["status"]["granularities"]["H1"]["newest_candle"] == iso(31)
+        desk.run(33)
+        deltas = until(hear, "candles")
+        assert closes(deltas, "EUR_USD") == [iso(32)]
+    with server.page(snapshot["seq"]) as connection:
+        assert closes(until(hearing(connection), "candles"), "EUR_USD") == [iso(32)]
+
+
+def test_a_slow_page_takes_a_new_snapshot(desk: Desk) -> None:
+    """The hub's own task runs while the page reads nothing: more deltas come than may wait for it."""
+    with visitor(desk, queued=2) as client:
+        hub = client.app.state.hub  # type: ignore[attr-defined]
+        with page(client) as hear:
+            first = hear()
+
+            async def flood() -> None:
+                for n in range(10):
+                    hub.publish([{"kind": "test", "n": n}], first["status"], first["alerts"])
+
+            assert client.portal
+            client.portal.call(flood)
+            assert hear()["type"] == "reset"
+            snapshot = hear()
+            assert (snapshot["type"], snapshot["seq"]) == ("snapshot", first["seq"] + 10)
+            client.portal.call(flood)
+            assert hear()["type"] == "reset"
+        assert hub.resets == 2
+
+
+def test_many_pages_hear_the_same(begun: Path, tmp_path: Path) -> None:
+    desk = offices.copy(begun, tmp_path)
+    server = Server(desk, tmp_path / "server.log")
+    server.start()
+
+    async def all_of_them() -> None:
+        url = f"ws://127.0.0.1:{server.port}/api/live"
+        pages = [await connect_async(url, compression=None) for _ in range(20)]
+        seqs = {json.loads(await page_.recv())["seq"] for page_ in pages}
+        await asyncio.to_thread(desk.run, 31)
+        heard = []
+        for page_ in pages:
+            deltas: list[dict[str, Any]] = []
+            while not closes(deltas, "EUR_USD"):
+                frame = json.loads(await asyncio.wait_for(page_.recv(), PATIENCE))
+                if frame["type"] == "delta":
+                    deltas.append(frame)
+            heard.append(json.dumps(deltas))
+            await page_.close()
+        assert len(seqs) == 1
+        assert len(set(heard)) == 1
+
+    try:
+        with server.page():
+            pass
+        asyncio.run(all_of_them())
+    finally:
+        server.end(signal.SIGTERM)
