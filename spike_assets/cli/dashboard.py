@@ -9,7 +9,7 @@ from spike_assets.settings import load_settings
 @click.command
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Port; SPIKE_DASHBOARD_PORT unless given.")
 def dashboard(port: int | None) -> None:
-    """Serve the dashboard until Ctrl-C.
+    """Serve the dashboard alone, until Ctrl-C.
 
     A page with charts, events and alerts that follows the store live, its API (/api/docs), and /metrics for monitoring.
     It listens on SPIKE_DASHBOARD_HOST and SPIKE_DASHBOARD_PORT; any address but this machine's own needs
