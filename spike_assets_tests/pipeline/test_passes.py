@@ -321,10 +321,12 @@ def test_a_failure_is_recorded_and_healed(error: Exception) -> None:
     for n in (1, 2, 3):
         with pytest.raises(type(error), match=str(error)):
             pass_at(pipeline, 20 + n)
-        assert state(pipeline) == State(hour(20), hour(20 + n) + SOON, hour(20) + SOON, n, 0)
+        assert state(pipeline) == State(
+            hour(20), hour(20 + n) + SOON, hour(20) + SOON, n, 0, live_since=hour(20) + SOON
+        )
     source.error = None
     assert window_of(pass_at(pipeline, 24)) == (20, 24)
-    assert state(pipeline) == State(hour(24), hour(24) + SOON, hour(24) + SOON, 0, 0)
+    assert state(pipeline) == State(hour(24), hour(24) + SOON, hour(24) + SOON, 0, 0, live_since=hour(20) + SOON)
     assert [row["status"] for row in recorded(pipeline)] == ["success", "failed", "failed", "failed", "success"]
     assert [row["error"] for row in recorded(pipeline)] == [None, *[str(error)] * 3, None]
 
