@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format soak bench docs requirements clean
+.PHONY: help demo up test browser lint format soak bench docs requirements clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ up: $(STAMP) ## the Dagster UI and daemon on your own settings
 
 test: $(STAMP) ## the whole suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+browser: $(STAMP) ## the dashboard's tests in Debian's chromium
+	$(BIN)/python -m pytest -n 2 -m browser spike_assets_tests/dashboard
 
 lint: $(STAMP) ## ruff, formatting and mypy
 	$(BIN)/ruff check .

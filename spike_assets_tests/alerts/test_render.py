@@ -133,7 +133,7 @@ def test_the_last_line_carries_the_reference(name: str) -> None:
         assert body.splitlines()[-1].startswith(f"ref {digest.digest_id[:8]}")
 
 
-@examples(100)
+@examples(40)
 @given(digests(), LIMITS)
 def test_no_message_is_longer_than_its_limit(digest: Digest, limit: int) -> None:
     for render in (text, markdown):
@@ -142,7 +142,7 @@ def test_no_message_is_longer_than_its_limit(digest: Digest, limit: int) -> None
         assert f"ref {digest.digest_id[:8]}" in body.splitlines()[-1]
 
 
-@examples(50)
+@examples(20)
 @given(digests())
 def test_nothing_is_left_out_of_what_fits(digest: Digest) -> None:
     for render in (text, markdown):
@@ -151,7 +151,7 @@ def test_nothing_is_left_out_of_what_fits(digest: Digest) -> None:
         assert render(digest, max(160, len(whole))) == whole
 
 
-@examples(50)
+@examples(20)
 @given(digests(), st.integers(160, 3000))
 def test_what_is_left_out_is_counted(digest: Digest, limit: int) -> None:
     digest = digest.model_copy(update={"notice": None})
@@ -196,7 +196,7 @@ def test_a_limit_that_leaves_room_for_nothing_is_an_error() -> None:
         text(PLAIN, 159)
 
 
-@examples(50)
+@examples(20)
 @given(digests())
 def test_a_digest_comes_back_from_json_as_it_was(digest: Digest) -> None:
     body = as_json(digest)

@@ -462,7 +462,7 @@ happenings = st.one_of(
 """An event comes or goes, candles late or at once; passes, one of them perhaps again; messages that fail."""
 
 
-@examples(25)
+@examples(12)
 @given(
     st.sets(st.tuples(st.sampled_from(HERE), st.integers(FIRST, LAST))),
     st.sets(st.tuples(st.sampled_from(HERE), st.integers(FIRST, LAST)), max_size=5),

@@ -22,7 +22,7 @@ FLAGS = (
 
 expect.set_options(timeout=20_000)  # two cores are shared: slow is not wrong
 
-needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; .ci/run installs it")
+needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; install chromium")
 
 AT_LEAST_ONE = re.compile(r"^[1-9]\d*$")
 

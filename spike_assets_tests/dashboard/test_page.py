@@ -10,7 +10,7 @@ from spike_assets_tests.dashboard.page_browser import chromium, needs_chromium, 
 from spike_assets_tests.dashboard.page_market import NAMES, Json, Market
 from spike_assets_tests.dashboard.page_server import Server
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture(scope="module")

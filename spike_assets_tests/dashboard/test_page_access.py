@@ -13,7 +13,7 @@ from spike_assets_tests.dashboard.page_browser import chromium, needs_chromium, 
 from spike_assets_tests.dashboard.page_market import Market
 from spike_assets_tests.dashboard.page_server import STATIC, Server
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 VIEWS = ("chart", "events", "alerts", "operations")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}

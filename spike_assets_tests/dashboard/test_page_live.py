@@ -10,7 +10,7 @@ from spike_assets_tests.dashboard.page_browser import chromium, needs_chromium, 
 from spike_assets_tests.dashboard.page_market import Market, iso
 from spike_assets_tests.dashboard.page_server import Server
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 UNREACHABLE = ("WebSocket connection to", "ERR_CONNECTION", "ERR_EMPTY_RESPONSE")
 """What Chromium itself says of a server that is away."""
