@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -98,6 +98,10 @@ def _loaded(environment: dict[str, str], left: int) -> Pipeline:
     newest = market_hours.last_closed(H1, pipeline.clock())
     end = market_hours.nth_candle_before(H1, newest.end, left)
     backfill(pipeline, H1, Window(end - HISTORY, end))
+    with pipeline.store.writing(Deadline.after(timedelta(seconds=10)), "bench") as session, session.transaction():
+        state = session.ops.state(H1)
+        assert state
+        session.ops.write_state(H1, replace(state, live_since=end))  # else this was history, which nobody is told of
     return pipeline
 
 
