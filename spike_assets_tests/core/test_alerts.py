@@ -294,3 +294,13 @@ def test_simulated_candles() -> None:
     expected = slowly(H1, {name: candle_list(candles, name) for name in INSTRUMENTS[:6]})
     assert in_order(plain(storable(ALERTS, computed(candles, H1, LATER)["alerts"]))) == in_order(expected)
     assert len(expected) > 100
+
+
+@needs_shared
+def test_few_events_of_a_real_year_are_at_a_round_number() -> None:
+    window = Window(datetime(2019, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC))
+    candles = pd.concat([captured("fx_h1", name, window) for name in captured_instruments("fx_h1")], ignore_index=True)
+    tables = computed(candles, H1, LATER)
+    at_one = tables["alerts"]["rules"].str.contains("psychological_level").sum()
+    assert len(tables["events"]) > 20_000
+    assert 0 < at_one <= 0.15 * len(tables["events"])
