@@ -26,8 +26,8 @@ candles per instrument. *Dagster run*: the same pass as a run of five assets in 
 """
 
 _WHERE = """\
-Where the time goes: the database is opened twice, once to say that a pass has begun and once to work; five commits and
-about forty statements on it, and one checkpoint when it is closed, are half of a pass, pandas around them the other.
+Where the time goes: the database is opened twice, once to say that a pass has begun and once to work; seven commits and
+dozens of statements on it, and one checkpoint when it is closed, are half of a pass, pandas around them the other.
 """
 
 _ALERTED = """\
