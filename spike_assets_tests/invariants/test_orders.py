@@ -21,7 +21,7 @@ EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 
 @EVERY
-@examples(14)
+@examples(7)
 @given(
     st.data(),
     st.lists(steps, max_size=7),

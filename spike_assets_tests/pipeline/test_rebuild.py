@@ -93,8 +93,7 @@ def test_an_empty_store_is_rebuilt_at_once_and_takes_the_new_meaning() -> None:
     assert process(pipeline, H4).status == "success"
 
 
-@pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("at", [0, 1, 3, 6])
+@pytest.mark.parametrize(("at", "before"), [(0, True), (0, False), (1, True), (3, False), (6, True)])
 def test_a_rebuild_that_dies_is_taken_up_by_the_next_one_or_by_passes(
     clean: dict[int, dict[Granularity, dict[str, str]]], at: int, before: bool
 ) -> None:

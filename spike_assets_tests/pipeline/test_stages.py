@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_assets.alerts.queue import Occasion
-from spike_assets.granularity import GRANULARITIES, H1, Granularity
+from spike_assets.granularity import H1, Granularity, W
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, candles
 from spike_assets.pipeline.context import Watch
@@ -35,8 +35,6 @@ from spike_assets_tests.support import (
     tables,
 )
 
-EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
-
 
 def store_window(pipeline: Pipeline, session: Session, granularity: Granularity, window: Window, now: datetime) -> None:
     """Fetch and store candles, and nothing more."""
@@ -51,7 +49,7 @@ def run(pipeline: Pipeline, session: Session, stage: Stage, granularity: Granula
 # --- any order --------------------------------------------------------------------------------------------------------
 
 
-@EVERY
+@pytest.mark.parametrize("granularity", [H1, W], ids=str)
 @examples(12)
 @given(
     st.data(),
@@ -269,7 +267,7 @@ def test_candles_are_found_however_far_back_they_lie() -> None:
     assert tables(pipeline, H1)["features"]["resistances_50"].iloc[-1] >= 10
 
 
-@pytest.mark.parametrize("late", range(40, 60, 2))
+@pytest.mark.parametrize("late", range(40, 60, 5))
 def test_a_late_candle_moves_what_counts_fifty(late: int) -> None:
     """It pushes an older event out of the count of a later one, long after everything else has come to rest."""
     pipeline, source = one_instrument(daily(160))

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "spike_assets_tests"
 REPORT = ROOT / "docs" / "soak.md"
-EXAMPLES = 5
+EXAMPLES = 10
 """How many times more examples hypothesis draws than in the suite."""
 
 PROPERTIES = ("core", "store", "pipeline", "alerts", "invariants")
