@@ -15,7 +15,7 @@ from spike_assets.instruments import INSTRUMENTS, instrument
 
 
 class Settings(BaseSettings):
-    """What an operator may set, in the environment or `.env`: each as `SPIKE_…`, the broker's own as `OANDA_…`."""
+    """What an operator may set, in the environment or `.env`: as `SPIKE_…`, and as `OANDA_…`, `DAGSTER_…` theirs."""
 
     model_config = SettingsConfigDict(
         env_prefix="SPIKE_",
@@ -29,7 +29,11 @@ class Settings(BaseSettings):
 
     source: Literal["simulated", "files", "oanda"] = Field("simulated", description="where candles come from")
     files_dir: Path | None = Field(None, description="the folder of the `files` source")
-    database: str | None = Field(None, description="path of the DuckDB file; data/<source>.duckdb unless set")
+    database: str | None = Field(
+        None,
+        repr=False,
+        description="path of a DuckDB file, or postgresql://user:password@host/name; data/<source>.duckdb unless set",
+    )
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(INSTRUMENTS, description="comma list; the 29 unless set")
     history_start: datetime = Field(datetime(2025, 1, 1, tzinfo=UTC), description="where the partitions begin, UTC")
     atr_period: int = Field(14, ge=2, le=200, description="Wilder's period, in candles")
@@ -70,6 +74,18 @@ class Settings(BaseSettings):
         (), description="comma list of further names that the dashboard is reached by, like spike.example.com"
     )
     dagster_url: str | None = Field(None, description="where people reach the Dagster UI; the dashboard links to it")
+    dagster_webserver_url: str | None = Field(
+        None,
+        validation_alias="DAGSTER_WEBSERVER_URL",
+        description="where passes outside Dagster are reported to, so that its asset graph shows them",
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _address_of_database(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            _require_postgres(value)
+        return value
 
     @field_validator("instruments", "dashboard_hosts", mode="before")
     @classmethod
@@ -138,7 +154,7 @@ class Settings(BaseSettings):
             raise ValueError("use https: the token would cross the network in plain text")
         return value.rstrip("/")
 
-    @field_validator("webhook_url", "public_url", "dagster_url")
+    @field_validator("webhook_url", "public_url", "dagster_url", "dagster_webserver_url")
     @classmethod
     def _web(cls, value: str | None) -> str | None:
         if value is None:
@@ -158,7 +174,7 @@ class Settings(BaseSettings):
             raise ValueError("leave the name and password out of it")
         return value
 
-    @field_validator("public_url", "dagster_url")
+    @field_validator("public_url", "dagster_url", "dagster_webserver_url")
     @classmethod
     def _base(cls, value: str | None) -> str | None:
         if value and urlsplit(value).query:
@@ -203,7 +219,10 @@ class Settings(BaseSettings):
     def in_force(self) -> dict[str, str]:
         """Give every setting by its name in the environment, as text, secrets hidden."""
         shown = {variable(name): _text(getattr(self, name)) for name in type(self).model_fields}
-        return shown | {"SPIKE_DATABASE": self.database_url, "SPIKE_WEBHOOK_URL": _host(self.webhook_url)}
+        return shown | {
+            "SPIKE_DATABASE": _without_password(self.database_url),
+            "SPIKE_WEBHOOK_URL": _host(self.webhook_url),
+        }
 
 
 SECRETS = frozenset(
@@ -230,7 +249,8 @@ def _complaint(problem: dict[str, Any]) -> str:
     if not problem["loc"]:
         return says
     name = variable(str(problem["loc"][0]).lower())
-    if name in SECRETS or (name == "OANDA_URL" and "@" in str(problem["input"])):
+    secret = (name == "OANDA_URL" and "@" in str(problem["input"])) or name == "SPIKE_DATABASE"
+    if name in SECRETS or secret:
         return f"{name}: {says}"
     given = problem["input"]
     shown = ",".join(map(str, given)) if isinstance(given, tuple) else given
@@ -239,7 +259,7 @@ def _complaint(problem: dict[str, Any]) -> str:
 
 def variable(name: str) -> str:
     """Give the name in the environment of a field."""
-    return name.upper() if name.startswith("oanda_") else f"SPIKE_{name.upper()}"
+    return name.upper() if name.startswith(("oanda_", "dagster_webserver_")) else f"SPIKE_{name.upper()}"
 
 
 def _text(value: Any) -> str:
@@ -256,6 +276,35 @@ def _span(value: timedelta) -> str:
     """Give `90m`, in the largest unit that it is a whole number of; ISO 8601 where it is of none."""
     units = (f"{value // unit}{name}" for name, unit in _UNITS.items() if not value % unit)
     return next(units, f"PT{value.total_seconds()}S")
+
+
+_HOSTS = re.compile(r"(?:(?:[\w.-]+|\[[0-9a-fA-F:.]+\])?(?::\d{1,5})?,?)*")
+_ENCODE = "in a name or password write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #"
+
+
+def _require_postgres(url: str) -> None:
+    """Refuse what is no address of a Postgres: a password that is not encoded would be shown as something else."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError(
+            f"{url.split('://', 1)[0]}:// is not supported; give the path of a DuckDB file, or"
+            " postgresql://user:password@host:5432/name"
+        )
+    hosts = parts.netloc.rpartition("@")[2]
+    plain = _HOSTS.fullmatch(hosts) and re.fullmatch(r"/?[^/@:]*", parts.path) and not parts.fragment
+    if not plain or "@" in parts.netloc.rpartition("@")[0] or re.search(r"(^|&)[^=&]+(&|$)|[@/]{2}", parts.query):
+        raise ValueError(f"write it like postgresql://user:password@host:5432/name; {_ENCODE}")
+    if "password=" in parts.query:
+        raise ValueError("write the password behind the user's name, postgresql://user:password@host/name")
+
+
+def _without_password(database: str) -> str:
+    """Give a database's address as it may be shown; the path of a file as it is."""
+    if "://" not in database:
+        return database
+    before, at, behind = database.partition("://")[2].rpartition("@")
+    user, colon, _ = before.partition(":")
+    return f"{database.partition('://')[0]}://{user}{':…' if colon else ''}{at}{behind}"
 
 
 def _host(url: str | None) -> str:

@@ -71,8 +71,10 @@ class FrameSource:
         return rows.loc[np.asarray(closed), list(CANDLE_COLUMNS)]
 
 
-def make_pipeline(source: object, database: Path | Store, instruments: tuple[str, ...], **settings: object) -> Pipeline:
-    """Give a pipeline on a database file, or on a store; no warm-up unless asked for."""
+def make_pipeline(
+    source: object, database: Path | str | Store, instruments: tuple[str, ...], **settings: object
+) -> Pipeline:
+    """Give a pipeline on a database by its path or address, or on a store; no warm-up unless asked for."""
     defaults: dict[str, object] = {"history_start": datetime(2020, 1, 1, tzinfo=UTC), "warmup": 0}
     return Pipeline(
         source=source,  # type: ignore[arg-type]
@@ -104,12 +106,15 @@ class MemoryEngine:
 
     def __init__(self, *, natural_keys: bool = False) -> None:
         self.natural_keys = natural_keys
-        self._connection = duckdb.connect(":memory:")
+        self._connection = duckdb.connect(":memory:", config={"threads": 1})
         self._connection.execute("SET TimeZone = 'UTC'")
         self._in_use = threading.RLock()
 
     def exists(self) -> bool:
         return True
+
+    def ddl(self, sql: str) -> str:
+        return sql
 
     def stamp(self) -> str | None:
         return None
@@ -172,6 +177,7 @@ class CrashingConnection:
         self._inner = inner
         self._plan = plan
         self.execute, self.frame, self.load = inner.execute, inner.frame, inner.load
+        self.claim, self.keep, self.natural_keys = inner.claim, inner.keep, inner.natural_keys
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -192,6 +198,7 @@ class CrashingEngine:
         self._plan = plan
         self.url, self.natural_keys = inner.url, inner.natural_keys
         self.exists, self.lock, self.checkpoint, self.stamp = inner.exists, inner.lock, inner.checkpoint, inner.stamp
+        self.ddl = inner.ddl
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:

@@ -13,7 +13,7 @@ from spike_assets.settings import SECRETS, load_settings
 
 @pytest.fixture(autouse=True)
 def _clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [n for n in os.environ if n.startswith(("SPIKE_", "OANDA_"))]:
+    for name in [n for n in os.environ if n.startswith(("SPIKE_", "OANDA_", "DAGSTER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -101,6 +101,49 @@ def test_what_is_in_force_reads_back_as_itself(monkeypatch: pytest.MonkeyPatch) 
     for name, value in shown.items():
         monkeypatch.setenv(name, value)
     assert load_settings().in_force() == shown
+
+
+# --- the database -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret%40@db:5432/spike?sslmode=require", "postgresql://me:…@db:5432/spike?sslmode=require"),
+        ("postgres://me@db/spike", "postgres://me@db/spike"),
+        ("postgresql:///spike?host=/var/run/postgresql", "postgresql:///spike?host=/var/run/postgresql"),
+        ("postgresql://me:s3cret@a:1,b:2/spike", "postgresql://me:…@a:1,b:2/spike"),
+        ("postgresql://[::1]/spike", "postgresql://[::1]/spike"),
+    ],
+)
+def test_a_postgres_is_shown_without_its_password(url: str, shown: str) -> None:
+    settings = load_settings(database=url)
+    assert settings.database_url == url
+    assert settings.in_force()["SPIKE_DATABASE"] == shown
+    assert "s3cret" not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3c/ret@db/spike",
+        "postgresql://me:s3c@ret@db/spike",
+        "postgresql://me:s3c?ret@db/spike",
+        "postgresql://me:s3c#ret@db/spike",
+        "postgresql://me:123/s3cret@db/spike",
+        "postgresql://db/spike?password=s3cret",
+        "postgresql://db/spike?user=me&password=s3cret",
+        "mysql://me:s3cret@db/spike",
+    ],
+)
+def test_what_cannot_be_shown_without_its_password_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("SPIKE_DATABASE", url)
+    with pytest.raises(SettingsError, match=r"^SPIKE_DATABASE: .*postgresql://user:password@host") as error:
+        load_settings()
+    assert "s3c" not in str(error.value)
+    assert "ret@" not in str(error.value)
 
 
 # --- the broker -------------------------------------------------------------------------------------------------------
@@ -294,3 +337,13 @@ def test_a_bad_setting_of_the_dashboard(monkeypatch: pytest.MonkeyPatch, name: s
     with pytest.raises(SettingsError, match=rf"^SPIKE_{name}: {says}[^\n]*$") as error:
         load_settings()
     assert SECRET not in str(error.value)
+
+
+def test_dagster_s_webserver_goes_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://dagster.example.internal:3000/")
+    settings = load_settings()
+    assert settings.dagster_webserver_url == "http://dagster.example.internal:3000"
+    assert settings.in_force()["DAGSTER_WEBSERVER_URL"] == "http://dagster.example.internal:3000"
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "dagster:3000")
+    with pytest.raises(SettingsError, match=r"^DAGSTER_WEBSERVER_URL: write it like https://"):
+        load_settings()

@@ -23,6 +23,7 @@ from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.data import Span
 from spike_assets.store.outbox import Delivery, Item
+from spike_assets.store.pending import Mark
 from spike_assets.store.store import Session
 from spike_assets.store.tables import ALERTS, EVENTS, FEATURES
 
@@ -59,6 +60,7 @@ def claim(session: Session, channel: Channel, about: About, now: datetime) -> li
     list of Delivery
         The new messages: none when there is nothing to tell, two when something is taken back at the same time.
     """
+    session.outbox.claim()
     items = ready(session, channel, now)
     pending = sorted((item for item in items if item.status == "pending"), key=_closed)
     for _, together in groupby(pending, key=lambda item: (item.granularity, item.time)):
@@ -86,12 +88,16 @@ def ready(session: Session, channel: Channel, now: datetime) -> list[Item]:
     for name, items in by_granularity.items():
         granularity = GRANULARITIES[name]
         marks = session.pending.of(granularity, ALERTS.name)
-        settled = [item for item in items if not any(mark.from_time <= item.time <= mark.to_time for mark in marks)]
-        found += [item for item in settled if item.status == "pending"]
+        found += [item for item in _settled(items, marks) if item.status == "pending"]
         missed = [item for item in items if item.status == "missed"]
         if missed and not marks and _caught_up(session, granularity, now):
             found += missed
     return found
+
+
+def _settled(items: Sequence[Item], marks: Sequence[Mark]) -> list[Item]:
+    """Give those whose candle time nothing is to change that is known of."""
+    return [item for item in items if not any(mark.from_time <= item.time <= mark.to_time for mark in marks)]
 
 
 def _closed(item: Item) -> tuple[datetime, str]:
@@ -105,6 +111,8 @@ def _candle_time(
     granularity, time = GRANULARITIES[items[0].granularity], items[0].time
     silences = session.outbox.silences(now)
     rows = {row["alert_id"]: row for row in read(session, granularity, time)}
+    if not _settled(items[:1], session.pending.of(granularity, ALERTS.name)):
+        return []  # it has begun to change since: some of what was read may be newer than the rest
     sent = {item.alert_id: message for item in items if item.said is not None and (message := _told_in(session, item))}
     told: list[tuple[Item, dict[str, Any]]] = []
     back: list[Item] = []

@@ -20,6 +20,7 @@ def resend(session: Session, dead: Sequence[Delivery], now: datetime) -> int:
     int
         How many messages will be sent again as they are.
     """
+    session.outbox.claim()
     again = 0
     for one in dead:
         items = session.outbox.said_by(one.delivery_id)

@@ -63,6 +63,7 @@ def note(
     """
     if not policy.channels:
         return 0
+    session.outbox.claim()
     items = session.outbox.items(granularity, window)
     changed = _changed(session, granularity, items, alerts, policy, occasion)
     fresh = _fresh(granularity, alerts, policy, occasion)

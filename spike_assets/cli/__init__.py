@@ -25,6 +25,7 @@ COMMANDS = {
     "significance": ("significance", "Print how often each rule hits, against chance."),
     "verify": ("upkeep", "Recompute everything from the stored candles and compare."),
     "rebuild": ("upkeep", "Recompute the derived tables after a change of setting or formula."),
+    "copy": ("copy", "Copy everything into another, empty database."),
     "settings": ("settings", "Print the settings in force, secrets hidden."),
 }
 """Every command: its module and its short help, so that listing them imports none of them."""

@@ -195,6 +195,7 @@ def dead(*, resend: bool, discard: bool, channel: str | None) -> None:
     if not (resend or discard):
         return
     with pipeline.store.writing(Deadline.after(_LIMIT), "dead letters", brief=True) as session, session.transaction():
+        session.outbox.claim()
         found = session.outbox.dead(channel)
         if discard:
             letters.discard(session, found)

@@ -16,4 +16,5 @@ def settings() -> None:
     for name, value in load_settings().in_force().items():
         click.echo(f"# {described[name]}")
         # A hidden value is no value to save.
-        click.echo(f"{name}={value}" if value and name not in SECRETS else f"# {name}={value}")
+        hidden = name in SECRETS or "…" in value
+        click.echo(f"{name}={value}" if value and not hidden else f"# {name}={value}")

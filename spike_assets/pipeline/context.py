@@ -12,13 +12,13 @@ from spike_assets.alerts.policy import Policy
 from spike_assets.alerts.sender import Sender
 from spike_assets.core import FORMULA_VERSION
 from spike_assets.deadline import Deadline
-from spike_assets.errors import SettingsError
+from spike_assets.errors import SettingsError, StoreLockedError
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.settings import Settings
 from spike_assets.sources import open_source
 from spike_assets.sources.base import CandleSource
 from spike_assets.store import open_store
-from spike_assets.store.ops import Provenance
+from spike_assets.store.ops import MEANING, Provenance
 from spike_assets.store.store import Session, Store
 
 
@@ -121,12 +121,20 @@ class Pipeline:
             yield session
 
     def require_provenance(self, session: Session) -> None:
-        """Raise `SettingsError` where the store's numbers mean something else; an empty one takes our meaning."""
+        """Raise `SettingsError` where the store's numbers mean something else; an empty one takes our meaning.
+
+        Until the session ends nobody makes them mean anything else.
+        """
+        ours = session.ops.provenance() == self.provenance
+        session.keep(MEANING, shared=ours)
+        if session.ops.provenance() == self.provenance:  # once more: somebody else may have been first
+            return
         refused = self.refused(session)
         if refused:
             raise SettingsError(refused)
-        if session.ops.provenance() != self.provenance:
-            session.ops.write_provenance(self.provenance)
+        if ours:
+            raise StoreLockedError(f"{self.store.url} was given another meaning this moment; try again")
+        session.ops.write_provenance(self.provenance)
 
     def refused(self, session: Session) -> str | None:
         """Say why this pipeline may not work on the store; None when it may, or the store has no candles."""

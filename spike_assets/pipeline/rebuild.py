@@ -15,6 +15,7 @@ from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.pipeline.context import Pipeline, refusal
 from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.stages import STAGES
+from spike_assets.store.ops import MEANING
 from spike_assets.store.pending import Mark
 from spike_assets.store.store import Session
 from spike_assets.store.tables import CANDLES, DERIVED, QUARANTINE
@@ -61,6 +62,7 @@ def rebuild(
 def _tell(pipeline: Pipeline) -> None:
     """Say in one message per channel how much of what it was told came out differently: not in one for each alert."""
     with pipeline.store.writing(Deadline.after(_LIMIT), _PURPOSE, brief=True) as session, session.transaction():
+        session.outbox.claim()
         changed = session.outbox.recomputed()
         counts = Counter(item.channel for item in changed)
         now = pipeline.clock()
@@ -79,10 +81,12 @@ def _mark_everything(pipeline: Pipeline, *, discard_candles: bool) -> None:
         for granularity in GRANULARITIES.values():
             stack.enter_context(pipeline.store.changing(granularity, deadline, _PURPOSE))
         session = stack.enter_context(pipeline.store.writing(deadline, _PURPOSE))
+        session.keep(MEANING)
         stored, wanted = session.ops.provenance(), pipeline.provenance
         if not discard_candles and stored and (stored.source, stored.price) != (wanted.source, wanted.price):
             raise SettingsError(refusal(pipeline.store.url, stored, wanted))
         with session.transaction():
+            session.outbox.claim()
             session.ops.write_provenance(wanted)
             for granularity in GRANULARITIES.values():
                 _empty(session, granularity, discard_candles=discard_candles)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 from spike_assets import market_hours
 from spike_assets.deadline import Deadline
@@ -37,9 +38,9 @@ def is_live(running: Running) -> bool:
     return running.trigger not in BESIDE
 
 
-def starting(trigger: str, now: datetime, limit: timedelta) -> Running:
+def starting(trigger: str, now: datetime, limit: timedelta, pass_id: UUID | None = None) -> Running:
     """Give the pass that begins here and now, in this process, and has to have ended within `limit`."""
-    return Running(trigger, now, now + limit, f"{socket.gethostname()}/{os.getpid()}")
+    return Running(trigger, now, now + limit, f"{socket.gethostname()}/{os.getpid()}", pass_id or uuid4())
 
 
 def crashed(running: Running, now: datetime) -> bool:
@@ -65,6 +66,7 @@ def noting(limit: timedelta) -> timedelta:
 
 def begin(session: Session, granularity: Granularity, running: Running) -> None:
     """Say that a pass has begun, and close the records of those that crashed."""
+    session.ops.claim_state(granularity)
     before = _state(session, granularity)
     failures = before.consecutive_failures
     for other in session.ops.unfinished(granularity):
@@ -77,6 +79,7 @@ def begin(session: Session, granularity: Granularity, running: Running) -> None:
 
 def still_running(session: Session, granularity: Granularity, running: Running, until: datetime) -> None:
     """Say that a long pass is still at it, unless a live one that is under way has its place."""
+    session.ops.claim_state(granularity)
     state, later = _state(session, granularity), replace(running, until=until)
     _record_running(session, granularity, later)
     if _others(state, running) is None:
@@ -118,6 +121,8 @@ def success(
     summaries: Sequence[Summary],
 ) -> None:
     """Remember a pass that went well, and move `last_processed` on where its window adjoins what was processed."""
+    total_events = session.data.count(granularity, EVENTS)
+    session.ops.claim_state(granularity)
     before = _state(session, granularity)
     session.ops.write_state(
         granularity,
@@ -127,7 +132,7 @@ def success(
             last_run=_later(before.last_run, running.since),
             last_success=_later(before.last_success, running.since),
             consecutive_failures=0 if is_live(running) else before.consecutive_failures,
-            total_events_detected=session.data.count(granularity, EVENTS),
+            total_events_detected=total_events,
             live_since=before.live_since or _live_since(granularity, running, window),
             running=_others(before, running),
         ),
@@ -166,6 +171,7 @@ def failure(pipeline: Pipeline, granularity: Granularity, running: Running, erro
 def _record_failure(
     session: Session, pipeline: Pipeline, granularity: Granularity, running: Running, error: BaseException
 ) -> None:
+    session.ops.claim_state(granularity)
     before = _state(session, granularity)
     session.ops.write_state(
         granularity,

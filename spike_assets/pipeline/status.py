@@ -15,13 +15,16 @@ from spike_assets.deadline import Deadline
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline.context import Pipeline
-from spike_assets.pipeline.records import crashed, last_processed
+from spike_assets.pipeline.records import BESIDE, crashed, last_processed
 from spike_assets.store.ops import State
 from spike_assets.store.store import Session
 from spike_assets.store.tables import EVENTS, QUARANTINE
 
 RECENT = timedelta(hours=24)
 """How far back the recent events reach."""
+
+LATELY = timedelta(minutes=1)
+"""A pass that went well so short a time ago says that what is overdue is being worked off."""
 
 _LIMIT = timedelta(seconds=10)
 
@@ -48,6 +51,8 @@ class GranularityStatus:
         How many candle times have closed and are not processed.
     overdue_since
         Close of the oldest candle whose tick has come, and gone by a whole timeout, and that is not processed.
+    went_well
+        Where one is overdue: when a live pass ended well last.
     consecutive_failures, last_error
         How many passes failed since one went well, and what the last of them said.
     late
@@ -73,6 +78,7 @@ class GranularityStatus:
     newest_candle: datetime | None
     behind: int
     overdue_since: datetime | None
+    went_well: datetime | None
     consecutive_failures: int
     last_error: str | None
     late: tuple[str, ...]
@@ -88,15 +94,15 @@ class GranularityStatus:
             return "never"
         return "failed" if self.consecutive_failures else "ok"
 
-    def reasons(self) -> list[str]:
-        """Say what is wrong with what has run, one short sentence each."""
+    def reasons(self, *, catching_up: bool = False) -> list[str]:
+        """Say what is wrong with what has run, one short sentence each; being behind is not, while it is worked off."""
         found = []
         if self.crashed is not None:
             found.append(f"{self.granularity} crashed (the pass of {self.crashed:%Y-%m-%d %H:%M} UTC never came back)")
         if self.consecutive_failures:
             times = "once" if self.consecutive_failures == 1 else f"{self.consecutive_failures} times in a row"
             found.append(f"{self.granularity} failed {times} ({self.last_error})")
-        if self.overdue_since is not None:
+        if self.overdue_since is not None and not catching_up:
             since = f"{self.overdue_since:%Y-%m-%d %H:%M} UTC"
             found.append(f"{self.granularity} is overdue ({self.behind} unprocessed, the oldest closed {since})")
         # While candles wait to be processed, marks are a pass under way, or one that the next pass makes good.
@@ -150,8 +156,21 @@ class Status:
         never = [one.granularity.name for one in self.granularities if one.outcome == "never"]
         if len(never) == len(self.granularities):
             return ("nothing has run yet",)
-        found = [reason for one in self.granularities for reason in one.reasons()]
+        catching_up = bool(self.catching_up)
+        found = [reason for one in self.granularities for reason in one.reasons(catching_up=catching_up)]
         return (*found, f"{', '.join(never)} never ran") if never else tuple(found)
+
+    @property
+    def catching_up(self) -> tuple[str, ...]:
+        """What is being worked off after an outage, one short sentence each; nothing where nobody is at it.
+
+        Granularities that are behind wait for one another: where one gets on, the others' turn comes.
+        """
+        late = [one for one in self.granularities if one.overdue_since is not None]
+        if not any(one.went_well is not None and self.at - one.went_well < LATELY for one in late):
+            return ()
+        times = {one.granularity: f"{one.behind} candle {'time' if one.behind == 1 else 'times'}" for one in late}
+        return tuple(f"{granularity} has {n} to go" for granularity, n in times.items())
 
     @property
     def healthy(self) -> bool:
@@ -164,6 +183,7 @@ class Status:
             "at": _text(self.at),
             "healthy": self.healthy,
             "reasons": list(self.reasons),
+            "catching_up": list(self.catching_up),
             "recent_events": self.recent_events,
             "source": self.source,
             "simulated": self.simulated,
@@ -193,6 +213,7 @@ def granularity_status(
     gone = running is not None and crashed(running, now)
     done = last_processed(session, granularity)
     waiting = _waiting(granularity, done, now)
+    overdue = _overdue_since(granularity, waiting, now)
     next_close = market_hours.next_close(granularity, now)
     unavailable = _unavailable(session, granularity, instruments)
     return GranularityStatus(
@@ -206,7 +227,8 @@ def granularity_status(
         next_run=market_hours.next_tick(granularity, now if done is None or len(waiting) else next_close),
         newest_candle=session.data.last_time(granularity),
         behind=len(waiting),
-        overdue_since=_overdue_since(granularity, waiting, now),
+        overdue_since=overdue,
+        went_well=session.queries.went_well(granularity, BESIDE) if overdue else None,
         consecutive_failures=state.consecutive_failures,
         last_error=session.ops.last_error(granularity) if state.consecutive_failures else None,
         late=_late(session, granularity, [i for i in instruments if i not in unavailable], done),
@@ -264,6 +286,7 @@ def _as_json(one: GranularityStatus) -> dict[str, object]:
         "newest_candle": _text(one.newest_candle),
         "behind": one.behind,
         "overdue_since": _text(one.overdue_since),
+        "went_well": _text(one.went_well),
         "consecutive_failures": one.consecutive_failures,
         "last_error": one.last_error,
         "unavailable": dict(one.unavailable),

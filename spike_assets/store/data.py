@@ -256,7 +256,8 @@ class Data:
             self._insert(granularity, table, rows[new])
         if not new.all():
             self._update(granularity, table, rows[~new])
-        self._require_unique_keys(granularity, table, rows)
+        if not self._connection.natural_keys:
+            self._require_unique_keys(granularity, table, rows)
         return Changes(int(new.sum()), int((~new).sum()), 0, keys)
 
     def _insert(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
@@ -278,7 +279,7 @@ class Data:
         )
 
     def _require_unique_keys(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
-        """Fail loudly, and undo, where a write would repeat a key: DuckDB keeps no index that would refuse it."""
+        """Fail loudly, and undo, where a write would repeat a key: there is no index that would refuse it."""
         keys = ", ".join(table.key)
         repeated = self._connection.frame(
             f"SELECT COUNT(*) - COUNT(DISTINCT ({keys})) AS n FROM {granularity.schema}.{table.name}"  # noqa: S608

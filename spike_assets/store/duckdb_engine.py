@@ -29,7 +29,9 @@ def _changed(path: Path) -> str:
 
 
 class DuckDBConnection:
-    """A connection to a DuckDB file."""
+    """A connection to a DuckDB file. Whoever writes is alone with it: there is nobody to claim anything from."""
+
+    natural_keys = False
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -66,6 +68,12 @@ class DuckDBConnection:
             raise
         self._connection.commit()
 
+    def claim(self, name: str) -> None:
+        """Nothing: there is no other writer."""
+
+    def keep(self, name: str, *, shared: bool = False) -> None:
+        """Nothing: there is no other writer."""
+
 
 class DuckDBEngine:
     """A DuckDB database file."""
@@ -84,6 +92,10 @@ class DuckDBEngine:
     def exists(self) -> bool:
         """Whether the file is there."""
         return self.path.exists()
+
+    def ddl(self, sql: str) -> str:
+        """Give a migration as it is: `schema.sql` is written for DuckDB."""
+        return sql
 
     def stamp(self) -> str | None:
         """Give size and time of change of the file and of its log."""

@@ -11,7 +11,16 @@ from spike_assets.store.tables import Column
 
 
 class Connection(Protocol):
-    """An open connection; its session's time zone is UTC. Parameters are written `?`."""
+    """An open connection; its session's time zone is UTC. Parameters are written `?`.
+
+    Where the engine lets several writers in at once, each statement sees what others have committed before it. What
+    must not change between a statement and the next one is claimed first, or kept.
+    """
+
+    @property
+    def natural_keys(self) -> bool:
+        """Whether the database itself refuses a repeated key in the data tables."""
+        ...
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run statements that give nothing back."""
@@ -27,6 +36,14 @@ class Connection(Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what the block does when it ends, and undo it when it raises."""
+        ...
+
+    def claim(self, name: str) -> None:
+        """Inside a transaction: keep out others who claim the same, until it ends. They wait, and then see its work."""
+        ...
+
+    def keep(self, name: str, *, shared: bool = False) -> None:
+        """Keep out others who keep the same, until the connection closes; those who share it let one another in."""
         ...
 
 
@@ -45,6 +62,10 @@ class Engine(Protocol):
 
     def exists(self) -> bool:
         """Whether there is anything to read yet."""
+        ...
+
+    def ddl(self, sql: str) -> str:
+        """Give a migration as this engine is to run it."""
         ...
 
     def stamp(self) -> str | None:

@@ -11,6 +11,7 @@ _HEADER = re.compile(r"^-- migration (\d+): .*$", re.MULTILINE)
 _NATURAL_KEY = re.compile(r",\n[^\n]*-- natural key\n")
 _FOR_EACH = "-- for each granularity"
 _VERSION = Column("version", "int", "number of a migration")
+_CLAIM = "migrations"
 
 
 def migrations(*, natural_keys: bool = True) -> dict[int, str]:
@@ -45,17 +46,25 @@ def version(connection: Connection) -> int:
 
 
 def migrate(engine: Engine, connection: Connection) -> None:
-    """Bring an open database to `LATEST`. A newer one is left as it is: migrations are additive."""
+    """Bring an open database to `LATEST`. A newer one is left as it is: migrations are additive.
+
+    Where several may be first, one is; the others wait for each migration and find it done.
+    """
     at = version(connection)
     if not at:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS ops.migrations"
-            " (version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
-        )
+        with connection.transaction():
+            connection.claim(_CLAIM)
+            connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS ops.migrations"
+                " (version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
+            )
     for number, sql in sorted(migrations(natural_keys=engine.natural_keys).items()):
         if number > at:
             with connection.transaction():
-                connection.execute(sql)
+                connection.claim(_CLAIM)
+                if version(connection) >= number:
+                    continue
+                connection.execute(engine.ddl(sql))
                 connection.execute("INSERT INTO ops.migrations VALUES (?, now())", [number])
             engine.checkpoint(connection)

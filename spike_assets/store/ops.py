@@ -14,6 +14,9 @@ from spike_assets.instruments import PRICES, Grid, instrument
 from spike_assets.store.engine import Connection
 from spike_assets.store.ops_tables import BACKFILLS, GRIDS, PASSES, PIPS, PROVENANCE, STATE, UNAVAILABLE
 
+MEANING = "provenance"
+"""What is kept by this name: what the store's numbers mean. Shared by all who add to them."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -127,6 +130,10 @@ class Ops:
             _moment(row["live_since"]),
         )
 
+    def claim_state(self, granularity: Granularity) -> None:
+        """Keep others from recording where a granularity stands, until the transaction ends."""
+        self._connection.claim(f"state {granularity}")
+
     def write_state(self, granularity: Granularity, state: State) -> None:
         """Record where a granularity stands."""
         running = state.running
@@ -142,6 +149,7 @@ class Ops:
 
     def forget(self, granularity: Granularity) -> None:
         """Remove all that follows from a granularity's candles, or says how it came to them."""
+        self.claim_state(granularity)
         for table in ("processing_state", "backfills", "instruments", "grids"):
             self._connection.execute(f"DELETE FROM ops.{table} WHERE granularity = ?", [granularity.name])  # noqa: S608
 
@@ -179,7 +187,7 @@ class Ops:
         return None if rows.empty else str(rows["error"].iloc[0])
 
     def provenance(self) -> Provenance | None:
-        """Give what the store's numbers mean; None while it is empty."""
+        """Give what the store's numbers mean; None while nobody has said so."""
         rows = self._connection.frame(
             f"SELECT {', '.join(PROVENANCE.names[1:])} FROM ops.provenance",  # noqa: S608
             PROVENANCE.columns[1:],
@@ -237,7 +245,7 @@ class Ops:
     def write_pips(self, locations: Mapping[str, int]) -> None:
         """Record what the broker's list says of pips; what is known already is not touched."""
         known = self.pips()
-        for name, location in locations.items():
+        for name, location in sorted(locations.items()):  # in one order: others may be at the same rows
             if known.get(name) != location:
                 self._connection.execute(
                     "INSERT INTO ops.pips AS t (instrument, pip_location) VALUES (?, ?)"

@@ -45,7 +45,7 @@ PASSES = Table(
     "passes",
     "One row per pass.",
     (
-        Column("pass_id", "uuid", "random"),
+        Column("pass_id", "uuid", "of one that Dagster launched the id of its run, else random"),
         _GRANULARITY,
         Column("trigger", "text", "`schedule`, `backfill`, `reconcile`, `ui`, `cli` or `function`"),
         Column("window_start", "time", "the candles it was about: from", null=_UNKNOWN),

@@ -80,6 +80,14 @@ class Outbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def claim(self) -> None:
+        """Keep others from queueing, claiming and freezing, until the transaction ends: before what is read for it."""
+        self._connection.claim("outbox")
+
+    def claim_incidents(self) -> None:
+        """Keep others from opening and closing incidents, until the transaction ends."""
+        self._connection.claim("incidents")
+
     # --- what is to be told -------------------------------------------------------------------------------------------
 
     def items(self, granularity: Granularity, window: Window) -> list[Item]:
@@ -134,6 +142,7 @@ class Outbox:
 
     def freeze(self, delivery: Delivery) -> Delivery:
         """Store a new message behind all others of its channel; give it with its number."""
+        self.claim()
         highest = self._connection.frame(
             "SELECT COALESCE(MAX(number), 0) AS number FROM ops.deliveries WHERE channel = ?",
             _NUMBER,

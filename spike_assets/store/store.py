@@ -12,6 +12,7 @@ from spike_assets.store.ops import Ops
 from spike_assets.store.outbox import Outbox
 from spike_assets.store.pending import Pending
 from spike_assets.store.queries import Queries
+from spike_assets.store.whole import Whole
 
 
 class Session:
@@ -29,6 +30,8 @@ class Session:
         Who is to be told of what, and was.
     queries
         What pages and metrics ask.
+    whole
+        All tables alike, for a copy.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -38,10 +41,15 @@ class Session:
         self.ops = Ops(connection)
         self.outbox = Outbox(connection)
         self.queries = Queries(connection)
+        self.whole = Whole(connection)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what the block does when it ends, and undo it when it raises."""
         return self._connection.transaction()
+
+    def keep(self, name: str, *, shared: bool = False) -> None:
+        """Keep out others who keep the same, until the session ends; those who share it let one another in."""
+        self._connection.keep(name, shared=shared)
 
 
 class Store:
@@ -56,13 +64,17 @@ class Store:
         """How a person calls the database."""
         return self._engine.url
 
+    def exists(self) -> bool:
+        """Whether there is anything to read yet, as far as that is known without opening it."""
+        return self._engine.exists()
+
     def stamp(self) -> str | None:
         """Give something that changes whenever the database does, without opening it; None where nothing tells."""
         return self._engine.stamp()
 
     @contextmanager
     def reading(self, deadline: Deadline, purpose: str = "a reader") -> Iterator[Session]:
-        """Open the store to read; an empty one is created first."""
+        """Open the store to read one state of it, whoever writes meanwhile; an empty one is created first."""
         if not self._current:
             self._bring_up_to_date(deadline, purpose)
         with self._engine.connect(deadline, purpose, write=False) as connection:
@@ -70,7 +82,11 @@ class Store:
 
     @contextmanager
     def writing(self, deadline: Deadline, purpose: str, *, brief: bool = False) -> Iterator[Session]:
-        """Open the store to write; nobody else has it open meanwhile. A `brief` writer changes a row or two."""
+        """Open the store to write. A `brief` writer changes a row or two.
+
+        Others may write at the same time where the engine can do that: what is read and then written is kept from
+        them by a granularity's or a channel's lock, or claimed.
+        """
         with self._engine.connect(deadline, purpose, write=True, brief=brief) as connection:
             if not self._current:
                 migrations.migrate(self._engine, connection)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, process, settle
+from spike_assets.store.engine import Engine
 from spike_assets.store.store import Store
 from spike_assets.store.tables import CANDLES
 from spike_assets_tests.oracle import Candle
@@ -136,7 +137,7 @@ steps = st.builds(Step, st.sampled_from(KINDS), st.integers(0, 199), st.integers
 
 @dataclass
 class Running:
-    """A world, a pipeline on a store in memory, and when its next process will die."""
+    """A world, a pipeline on a store (in memory unless another is given), and when its next process will die."""
 
     world: World
     pipeline: Pipeline
@@ -144,9 +145,9 @@ class Running:
     times: list[datetime]
 
     @classmethod
-    def of(cls, world: World, *, period: int, warmup: int) -> "Running":
+    def of(cls, world: World, *, period: int, warmup: int, engine: Engine | None = None) -> "Running":
         plan = CrashPlan()
-        store = Store(CrashingEngine(MemoryEngine(), plan))
+        store = Store(CrashingEngine(engine or MemoryEngine(), plan))
         pipeline = make_pipeline(world.source, store, ("EUR_USD", "USD_JPY"), atr_period=period, warmup=warmup)
         pipeline = replace(pipeline, clock=lambda: LATEST)
         times = sorted({candle.time for mine in world.final.values() for candle in mine})

@@ -16,6 +16,8 @@ from spike_assets.granularity import H1, Granularity
 from spike_assets.market_hours import Window, candle_times, close_of
 from spike_assets.pipeline import Pipeline, process
 from spike_assets.store.duckdb_engine import DuckDBEngine
+from spike_assets.store.engine import Engine
+from spike_assets.store.postgres_engine import PostgresEngine
 from spike_assets.store.store import Store
 from spike_assets_tests.processes import die, run
 from spike_assets_tests.support import (
@@ -137,11 +139,16 @@ class KillPlan(CrashPlan):
         die()
 
 
-def killed_pass(database: Path, market: Path, now: datetime, at: int, before: bool) -> None:
+def engine_of(database: Path | str) -> Engine:
+    """Give the engine of a DuckDB file, or of a Postgres by its address."""
+    return PostgresEngine(database) if isinstance(database, str) else DuckDBEngine(database)
+
+
+def killed_pass(database: Path | str, market: Path, now: datetime, at: int, before: bool) -> None:
     """Run a pass in this process that is killed at a commit, if it comes so far."""
     plan = KillPlan(at, before)
     known: Market = pickle.loads(market.read_bytes())  # noqa: S301 - written by the test
-    store = Store(CrashingEngine(DuckDBEngine(database), plan))
+    store = Store(CrashingEngine(engine_of(database), plan))
     process(known.pipeline(store), known.granularity, now=now)
 
 
@@ -151,14 +158,15 @@ COMMITS = 7
 
 def killed_everywhere(
     market: Market,
-    database: Path,
+    database: Path | str,
     seen: Callable[[int], None] = lambda _: None,
     stride: int = 1,
+    folder: Path | None = None,
 ) -> dict[str, str]:
     """Pass after pass is killed, at each commit in turn, before and behind it; each is run again."""
-    file = database.with_suffix(".market")
+    file = (folder or Path(database).parent) / "killed.market"
     file.write_bytes(pickle.dumps(market))
-    pipeline = market.pipeline(database)
+    pipeline = market.pipeline(Store(engine_of(database)))
     kills = 0
     closes = market.closes[::stride]
     for n, close in enumerate([*closes, market.closes[-1]]):

@@ -1,4 +1,4 @@
-"""Four granularities and a backfill, each in its own process, at once on one DuckDB file: nothing is lost."""
+"""Four granularities and a backfill, each in its own process, at once on one database: nothing is lost."""
 
 import dataclasses
 import traceback
@@ -26,7 +26,7 @@ WARMUP = 80
 OLDER = Window(datetime(2025, 1, 14, tzinfo=UTC), datetime(2025, 2, 20, tzinfo=UTC))
 
 
-def pipeline_on(database: Path) -> Pipeline:
+def pipeline_on(database: Path | str) -> Pipeline:
     pipeline = make_pipeline(SimulatedSource(), database, NAMES, warmup=WARMUP)
     return dataclasses.replace(pipeline, clock=lambda: NOW)
 
@@ -37,7 +37,7 @@ def ticks(granularity: Granularity, n: int) -> list[datetime]:
     return [close_of(granularity, time) for time in times.to_pydatetime()]
 
 
-def run_ticks(end: Pipe, database: Path, name: str, n: int) -> None:
+def run_ticks(end: Pipe, database: Path | str, name: str, n: int) -> None:
     granularity = GRANULARITIES[name]
     pipeline = pipeline_on(database)
     _in_step(end, lambda: _ticks(pipeline, granularity, n))
@@ -50,7 +50,7 @@ def _ticks(pipeline: Pipeline, granularity: Granularity, n: int) -> None:
         assert result.status == "success"
 
 
-def run_backfill(end: Pipe, database: Path, chunk: int) -> None:
+def run_backfill(end: Pipe, database: Path | str, chunk: int) -> None:
     backfill.CHUNK_TIMES = chunk
     pipeline = pipeline_on(database)
     _in_step(end, lambda: backfill.backfill(pipeline, H1, OLDER))
@@ -68,7 +68,7 @@ def _in_step(end: Pipe, work: Callable[[], object]) -> None:
     end.send("done")
 
 
-def everybody_at_once(database: Path, counts: dict[str, int], chunk: int) -> list[str]:
+def everybody_at_once(database: Path | str, counts: dict[str, int], chunk: int) -> list[str]:
     """Run a process per granularity and one more that backfills; give what each had to say."""
     pipes = [CONTEXT.Pipe() for _ in range(len(counts) + 1)]
     processes = [
@@ -102,7 +102,14 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_everybody_at_once(database: Path) -> None:
-    counts = {"H1": 8, "H4": 6, "D": 5, "W": 4}
+    everybody_ends_well(database, {"H1": 8, "H4": 6, "D": 5, "W": 4})
+
+
+def test_everybody_at_once_on_postgres(postgres: str) -> None:
+    everybody_ends_well(postgres, {"H1": 5, "H4": 4, "D": 3, "W": 2})
+
+
+def everybody_ends_well(database: Path | str, counts: dict[str, int]) -> None:
     assert everybody_at_once(database, counts, 160) == ["done"] * 5
     pipeline = pipeline_on(database)
     for name, n in counts.items():

@@ -313,7 +313,7 @@ def test_an_older_answer_does_not_replace_a_newer_one_because_its_fetch_took_lon
 
     def meanwhile() -> None:
         source.candles = newer
-        run_window(pipeline, H1, ONE_HOUR, NOW + timedelta(milliseconds=1))
+        run_window(pipeline, H1, ONE_HOUR, NOW + timedelta(minutes=1))
 
     source.meanwhile = meanwhile
     run_window(pipeline, H1, ONE_HOUR, NOW)

@@ -81,6 +81,32 @@ def test_an_unprocessed_candle_is_overdue_once_its_tick_and_the_timeout_have_pas
     assert reasons(pipeline, late) == ["H1 is overdue (1 unprocessed, the oldest closed 2026-03-10 13:00 UTC)"]
 
 
+def test_what_is_overdue_is_caught_up_with_while_passes_go_well(pipeline: Pipeline) -> None:
+    loaded(pipeline)
+    now = at("03-10T20:30")
+    overdue = "H1 is overdue (8 unprocessed, the oldest closed 2026-03-10 13:00 UTC)"
+    assert (status(pipeline, now=now).catching_up, reasons(pipeline, now)) == ((), [overdue])
+    # Somebody works off what was missed, hour by hour, faster than hours pass.
+    replaying = replace(pipeline, clock=lambda: now)
+    process(replaying, H1, now=at("03-10T13:06"))
+    found = status(pipeline, now=now + timedelta(seconds=59))
+    assert found.granularities[0].went_well == now
+    assert found.catching_up == ("H1 has 7 candle times to go",)
+    assert found.as_json()["catching_up"] == list(found.catching_up)
+    assert found.reasons == ("H4, D, W never ran",)
+    later = now + timedelta(minutes=1)
+    assert (status(pipeline, now=later).catching_up, len(reasons(pipeline, later))) == ((), 1)
+    process(replaying, H1, now=now)
+    assert (status(pipeline, now=now).catching_up, reasons(pipeline, now)) == ((), [])
+
+
+def test_a_backfill_is_no_sign_that_live_passes_go_well(pipeline: Pipeline) -> None:
+    loaded(pipeline)
+    now = at("03-10T20:30")
+    backfill(replace(pipeline, clock=lambda: now), H1, Window(HISTORY.start, at("03-10T12:00")))
+    assert status(pipeline, now=now).catching_up == ()
+
+
 def test_between_a_close_and_its_tick_the_next_run_is_that_tick(pipeline: Pipeline) -> None:
     loaded(pipeline)
     assert stand(pipeline, at("03-10T13:01")).next_run == at("03-10T13:05")

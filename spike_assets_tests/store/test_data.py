@@ -1,7 +1,6 @@
 """Writing only what changed, reading stretches, and content hashes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -18,8 +17,9 @@ from spike_assets.market_hours import Window
 from spike_assets.store import open_store
 from spike_assets.store.data import Changes, Data, Span, content_hash
 from spike_assets.store.pending import Mark
-from spike_assets.store.store import Session, Store
+from spike_assets.store.store import Store
 from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES, QUARANTINE, TABLES
+from spike_assets_tests.store.conftest import Opened
 from spike_assets_tests.strategies import examples
 from spike_assets_tests.support import FOREVER, MemoryEngine, computed, plain, simulated
 
@@ -27,16 +27,10 @@ START = datetime(2025, 3, 10, tzinfo=UTC)
 ONE, TWO, THREE, FOUR = (START + timedelta(days=day) for day in (1, 2, 3, 4))
 
 
-@contextmanager
-def opened(*, natural_keys: bool = False) -> Iterator[Session]:
-    with Store(MemoryEngine(natural_keys=natural_keys)).writing(FOREVER, "a test") as session:
-        yield session
-
-
-@pytest.fixture(params=[False, True], ids=["no keys", "natural keys"])
+@pytest.fixture(params=["duck", "duck_with_keys", "elephant"])
 def data(request: pytest.FixtureRequest) -> Iterator[Data]:
-    """Give the data tables of an empty store, as DuckDB has them and as an engine with keys would."""
-    with opened(natural_keys=request.param) as session:
+    """Give the data tables of an empty store."""
+    with request.getfixturevalue(request.param)() as session:
         yield session.data
 
 
@@ -141,7 +135,7 @@ def test_what_no_candle_may_be_is_refused(data: Data, bad: float) -> None:
 
 
 def test_a_repeated_key_is_refused_and_undone() -> None:
-    with opened() as session:
+    with Store(MemoryEngine()).writing(FOREVER, "a test") as session:
         session.data.write_candles(H1, candles(("A", 0, 1.5)), ONE)
         twice = candles(("A", 1, 1.5), ("A", 1, 1.75))
         with (
@@ -164,7 +158,9 @@ fetches = st.lists(
 
 @examples(60)
 @given(fetches)
-def test_the_candle_fetched_last_is_stored(given_fetches: list[tuple[list[tuple[str, int, float]], int]]) -> None:
+def test_the_candle_fetched_last_is_stored(
+    opened: Opened, given_fetches: list[tuple[list[tuple[str, int, float]], int]]
+) -> None:
     with opened() as session:
         for rows, day in given_fetches:
             batch = list({(name, n): (name, n, close) for name, n, close in rows}.values())
@@ -259,7 +255,7 @@ some_rows = st.dictionaries(
 @examples(80)
 @given(some_rows, some_rows, st.integers(0, 10), st.integers(0, 10))
 def test_replace_is_that_of_dictionaries(
-    before: dict[tuple[str, int], float], after: dict[tuple[str, int], float], start: int, end: int
+    opened: Opened, before: dict[tuple[str, int], float], after: dict[tuple[str, int], float], start: int, end: int
 ) -> None:
     spans = [Span("A", hour(start), hour(end))]
     inside = {key: value for key, value in after.items() if key[0] == "A" and start <= key[1] < end}
@@ -376,7 +372,7 @@ def test_every_column_of_content_is_in_the_hash(table: Any) -> None:
         assert is_same == (column.name in table.bookkeeping), column.name
 
 
-def test_store_of_a_file_hashes_as_one_in_memory(tmp_path: Any) -> None:
+def test_store_of_a_file_hashes_as_one_in_memory(opened: Opened, tmp_path: Any) -> None:
     frame = candles(("A", 0, 1.5), ("B", 1, 1.5))
     with open_store(str(tmp_path / "x.duckdb")).writing(FOREVER, "a test") as session:
         session.data.write_candles(H1, frame, ONE)

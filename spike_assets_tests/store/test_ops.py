@@ -1,26 +1,16 @@
 """What the platform remembers of its own running."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from spike_assets.granularity import H1, H4
 from spike_assets.store.ops import Pass, Provenance, Running, State
 from spike_assets.store.ops_tables import PASSES
-from spike_assets.store.store import Session, Store
-from spike_assets_tests.support import FOREVER, MemoryEngine
+from spike_assets.store.store import Session
 
 NOW = datetime(2025, 3, 10, 5, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-
-
-@pytest.fixture
-def session() -> Iterator[Session]:
-    with Store(MemoryEngine()).writing(FOREVER, "a test") as opened:
-        yield opened
 
 
 def test_state_is_kept_per_granularity(session: Session) -> None:

@@ -1,6 +1,5 @@
 """The outbox as rows: what was put in comes out, by channel, candle and order."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -10,17 +9,10 @@ import pytest
 from spike_assets.granularity import H1, H4
 from spike_assets.market_hours import Window
 from spike_assets.store.outbox import Delivery, Incident, Item
-from spike_assets.store.store import Session, Store
-from spike_assets_tests.support import FOREVER, MemoryEngine
+from spike_assets.store.store import Session
 
 NOW = datetime(2025, 3, 10, 14, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def session() -> Iterator[Session]:
-    with Store(MemoryEngine(natural_keys=True)).writing(FOREVER, "a test") as opened:
-        yield opened
 
 
 def item(n: int = 1, *, channel: str = "desk", at: int = 0, status: str = "pending", granularity: str = "H1") -> Item:

@@ -1,6 +1,5 @@
 """Marks: made, merged where they overlap, and cleared no further than was worked off."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,17 +8,16 @@ from hypothesis import strategies as st
 
 from spike_assets.granularity import H1, H4
 from spike_assets.store.pending import Mark, Pending
-from spike_assets.store.store import Store
+from spike_assets.store.store import Session
+from spike_assets_tests.store.conftest import Opened
 from spike_assets_tests.strategies import examples
-from spike_assets_tests.support import FOREVER, MemoryEngine
 
 START = datetime(2025, 3, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def pending() -> Iterator[Pending]:
-    with Store(MemoryEngine()).writing(FOREVER, "a test") as session:
-        yield session.pending
+def pending(session: Session) -> Pending:
+    return session.pending
 
 
 def mark(instrument: str, from_hour: int, to_hour: int) -> Mark:
@@ -100,8 +98,8 @@ def hours(marks: list[Mark]) -> set[tuple[str, datetime]]:
 
 @examples(60)
 @given(st.lists(ranges, max_size=8))
-def test_no_hour_is_forgotten_and_marks_do_not_overlap(marks: list[Mark]) -> None:
-    with Store(MemoryEngine()).writing(FOREVER, "a test") as session:
+def test_no_hour_is_forgotten_and_marks_do_not_overlap(opened: Opened, marks: list[Mark]) -> None:
+    with opened() as session:
         for one in marks:
             session.pending.mark(H1, ["atr"], [one])
         found = session.pending.of(H1, "atr")

@@ -1,6 +1,6 @@
 """Queries give what a look at every row gives: filters, sorts, pages and pieces, against plain Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -9,28 +9,40 @@ import pytest
 
 from spike_assets.granularity import H1
 from spike_assets.market_hours import Window
+from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.sources.simulated import SimulatedSource
+from spike_assets.store import open_store
 from spike_assets.store.queries import EVENT_SORTS, AlertFilter, EventFilter, Key
 from spike_assets.store.store import Session
 from spike_assets_tests.pipeline.markets import memory
-from spike_assets_tests.support import FOREVER, plain, tables
+from spike_assets_tests.support import FOREVER, make_pipeline, plain, tables
 
 NAMES = ("EUR_USD", "GBP_USD", "USD_JPY", "USD_ZAR")
 START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
 MIDDLE = datetime(2025, 2, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def stored() -> Any:
-    pipeline = memory(SimulatedSource(), NAMES, clock=lambda: END)
+@pytest.fixture(scope="module", params=["duckdb", "postgres"])
+def stored(request: pytest.FixtureRequest) -> Iterator[Any]:
+    if request.param == "duckdb":
+        yield loaded(memory(SimulatedSource(), NAMES, clock=lambda: END))
+        return
+    with request.getfixturevalue("server").database() as url:
+        yield loaded(make_pipeline(SimulatedSource(), open_store(url), NAMES, clock=lambda: END))
+
+
+def loaded(pipeline: Pipeline) -> Any:
     backfill(pipeline, H1, Window(START, END))
     rows = tables(pipeline, H1)
     alerts = {(one["instrument"], one["time"]): one["rules"] for one in plain(rows["alerts"])}
     events = plain(rows["events"].merge(rows["features"], on=["instrument", "time"]))
     for one in events:
         one["rules"] = alerts.get((one["instrument"], one["time"]))
-    return pipeline, events, plain(rows["alerts"])
+    found = plain(rows["alerts"])
+    with pipeline.store.writing(FOREVER, "a test") as session:
+        session.queries.acknowledge([one["alert_id"] for one in found[::3]], MIDDLE)
+    return pipeline, events, found
 
 
 @pytest.fixture
@@ -100,8 +112,11 @@ def test_an_event_is_found_by_its_id(session: Session, stored: Any) -> None:
 
 
 def test_alerts_are_filtered_and_paged(session: Session, stored: Any) -> None:
-    for names, rule, since in product(((), ("USD_ZAR",)), (None, "simultaneous", "volume_spike"), (None, MIDDLE)):
-        asked = AlertFilter((), names, rule, since)
+    seen = {one["alert_id"] for one in stored[2][::3]}
+    for names, rule, since, known in product(
+        ((), ("USD_ZAR",)), (None, "simultaneous", "volume_spike"), (None, MIDDLE), (None, True, False)
+    ):
+        asked = AlertFilter((), names, rule, since, known)
         wanted = [
             one
             for one in stored[2]
@@ -109,6 +124,7 @@ def test_alerts_are_filtered_and_paged(session: Session, stored: Any) -> None:
             and (not names or one["instrument"] in (*names, "*"))
             and (rule is None or rule in one["rules"].split(","))
             and (since is None or one["closed_at"] >= since)
+            and known in (None, one["alert_id"] in seen)
         ]
         wanted.sort(key=lambda one: one["instrument"])
         wanted.sort(key=lambda one: one["time"], reverse=True)
@@ -116,7 +132,7 @@ def test_alerts_are_filtered_and_paged(session: Session, stored: Any) -> None:
         places = session.queries.alert_places(asked, 30, 10)
         assert [key for _, key in places] == [(one["instrument"], one["time"]) for one in wanted[10:40]]
         assert plain(session.queries.alerts(H1, [key for _, key in places])) == wanted[10:40]
-        assert sorted(session.queries.unseen(asked)) == sorted(one["alert_id"] for one in wanted)
+        assert sorted(session.queries.alert_ids(asked)) == sorted(one["alert_id"] for one in wanted)
 
 
 def test_nothing_is_asked_for(session: Session) -> None:

@@ -22,10 +22,11 @@ def test_url_is_the_path(tmp_path: Path) -> None:
     assert open_store(str(tmp_path / "a.duckdb")).url == str(tmp_path / "a.duckdb")
 
 
-@pytest.mark.parametrize("url", ["postgres://user:secret@host/spike", "postgresql://x", "md://spike"])
+@pytest.mark.parametrize("url", ["mysql://user:secret@host/spike", "md://spike?token=secret"])
 def test_other_databases_are_refused_without_their_secrets(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^SPIKE_DATABASE: \w+:// is not supported; give the path of a file$"):
+    with pytest.raises(SettingsError, match=r"^SPIKE_DATABASE: \w+:// is not supported; give the path of a") as error:
         open_store(url)
+    assert "secret" not in str(error.value)
 
 
 def test_opening_makes_nothing_until_it_is_used(tmp_path: Path) -> None:

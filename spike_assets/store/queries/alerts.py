@@ -29,6 +29,7 @@ class AlertFilter:
     instruments: tuple[str, ...] = ()
     rule: str | None = None
     closed_since: datetime | None = None
+    acknowledged: bool | None = None
 
 
 class AlertQueries:
@@ -68,12 +69,11 @@ class AlertQueries:
         )
         return in_order(rows, keys)
 
-    def unseen(self, asked: AlertFilter) -> list[str]:
-        """Give the ids of alerts that nobody has acknowledged."""
+    def alert_ids(self, asked: AlertFilter) -> list[str]:
+        """Give the ids of alerts."""
         union, parameters = _alerts_union(asked)
         found = self._connection.frame(
-            f"SELECT CAST(u.alert_id AS VARCHAR) AS alert_id FROM ({union}) AS u"  # noqa: S608
-            " LEFT JOIN ops.acknowledged AS k ON k.alert_id = u.alert_id WHERE k.alert_id IS NULL",
+            f"SELECT CAST(alert_id AS VARCHAR) AS alert_id FROM ({union}) AS u",  # noqa: S608
             ACKNOWLEDGED.columns[:1],
             parameters,
         )
@@ -130,6 +130,9 @@ def _alerts_union(asked: AlertFilter) -> tuple[str, list[Any]]:
     if asked.closed_since is not None:
         conditions.append("closed_at >= ?")
         parameters.append(asked.closed_since)
+    if asked.acknowledged is not None:
+        among = "IN" if asked.acknowledged else "NOT IN"
+        conditions.append(f"alert_id {among} (SELECT alert_id FROM ops.acknowledged)")  # noqa: S608
     chosen = asked.granularities or tuple(GRANULARITIES.values())
     union = " UNION ALL ".join(
         f"SELECT '{one.name}' AS granularity, instrument, time, closed_at, alert_id FROM {one.schema}.alerts"  # noqa: S608

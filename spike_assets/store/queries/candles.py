@@ -7,7 +7,7 @@ import pandas as pd
 
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
-from spike_assets.store.queries.parts import NEWEST, N, moment, of, of_instruments
+from spike_assets.store.queries.parts import NEWEST, Key, N, limits, moment, of, of_instruments
 from spike_assets.store.tables import ATR, CANDLES
 
 CANDLE_COLUMNS = (
@@ -37,13 +37,39 @@ class CandleQueries:
             [start, end, start, end, *named],
         )
 
-    def closes(self, granularity: Granularity, instrument: str) -> pd.DataFrame:
-        """Give time and close of all candles of an instrument, oldest first."""
+    def closes(
+        self,
+        granularity: Granularity,
+        instrument: str,
+        *,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        above: float | None = None,
+    ) -> pd.DataFrame:
+        """Give time and close of an instrument's candles that open in `[since, before)`, oldest first.
+
+        Parameters
+        ----------
+        above
+            Only those that close above this.
+        """
+        where, parameters = limits(("time >= ?", since), ("time < ?", before), ("close > ?", above))
         return self._connection.frame(
-            f"SELECT time, close FROM {granularity.schema}.candles WHERE instrument = ? ORDER BY time",  # noqa: S608
+            f"SELECT time, close FROM {granularity.schema}.candles WHERE instrument = ?{where} ORDER BY time",  # noqa: S608
             of(CANDLES, "time", "close"),
-            [instrument],
+            [instrument, *parameters],
         )
+
+    def broken_at(self, granularity: Granularity, key: Key) -> datetime | None:
+        """Give the open of the first candle behind an event that closed above its level; None when none has."""
+        schema = granularity.schema
+        found = self._connection.frame(
+            f"SELECT MIN(c.time) AS newest FROM {schema}.candles AS c WHERE c.instrument = ? AND c.time > ?"  # noqa: S608
+            f" AND c.close > (SELECT e.level FROM {schema}.events AS e WHERE e.instrument = ? AND e.time = ?)",
+            [NEWEST],
+            [*key, *key],
+        )
+        return moment(found["newest"].iloc[0])
 
     def fetched_since(self, granularity: Granularity, since: datetime, before: datetime) -> pd.DataFrame:
         """Give, of candles fetched at or after `since` that open before `before`, per instrument: n, newest fetch."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.store.engine import Connection
-from spike_assets.store.queries.parts import Key, N, at_keys, in_order, keys_of, of, of_instruments, selected
+from spike_assets.store.queries.parts import Key, N, at_keys, in_order, keys_of, limits, of, of_instruments, selected
 from spike_assets.store.tables import ALERTS, EVENTS, FEATURES, Column
 
 EVENT_COLUMNS = (
@@ -123,21 +123,37 @@ class EventQueries:
                 return granularity, keys_of(found)[0]
         return None
 
-    def levels(self, granularity: Granularity, instrument: str) -> pd.DataFrame:
-        """Give all events of an instrument, oldest first: time, event_id, closed_at, level, suspect."""
+    def levels(
+        self,
+        granularity: Granularity,
+        instrument: str,
+        *,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        least: float | None = None,
+    ) -> pd.DataFrame:
+        """Give an instrument's events of candles that open in `[since, before)`, oldest first.
+
+        Parameters
+        ----------
+        least
+            Only those whose level is no lower.
+        """
+        where, parameters = limits(("time >= ?", since), ("time < ?", before), ("level >= ?", least))
         return self._connection.frame(
             "SELECT time, CAST(event_id AS VARCHAR) AS event_id, closed_at, level, suspect"  # noqa: S608
-            f" FROM {granularity.schema}.events WHERE instrument = ? ORDER BY time",
+            f" FROM {granularity.schema}.events WHERE instrument = ?{where} ORDER BY time",
             of(EVENTS, "time", "event_id", "closed_at", "level", "suspect"),
-            [instrument],
+            [instrument, *parameters],
         )
 
-    def patterns(self, granularity: Granularity, instrument: str) -> pd.DataFrame:
-        """Give time and pattern of all events of an instrument, oldest first: quicker than a join."""
+    def patterns(self, granularity: Granularity, instrument: str, times: Sequence[datetime]) -> pd.DataFrame:
+        """Give time and pattern of an instrument's events at some times: much quicker than all features, or a join."""
+        where, parameters = at_keys([Key(instrument, time) for time in times]) if times else ("FALSE", [])
         return self._connection.frame(
-            f"SELECT time, pattern FROM {granularity.schema}.features WHERE instrument = ? ORDER BY time",  # noqa: S608
+            f"SELECT e.time, e.pattern FROM {granularity.schema}.features AS e WHERE {where} ORDER BY e.time",  # noqa: S608
             of(FEATURES, "time", "pattern"),
-            [instrument],
+            parameters,
         )
 
     def features(self, granularity: Granularity, keys: Sequence[Key]) -> pd.DataFrame:
@@ -196,11 +212,16 @@ def _events_where(asked: EventFilter) -> tuple[str, list[Any]]:
     conditions = [f"TRUE{named}"]
     for condition, value in (
         ("e.time >= ?", asked.opened_since),
-        ("e.suspect = ?", asked.suspect),
         ("f.pattern = ?", asked.pattern),
         ("',' || a.rules || ',' LIKE ?", asked.rule and f"%,{asked.rule},%"),
+        ("e.suspect = ?", None if asked.pattern or asked.rule else asked.suspect),
     ):
         if value is not None:
             conditions.append(condition)
             parameters.append(value)
+    if asked.suspect is not None and (asked.pattern or asked.rule):
+        # There are few suspects: to look for each among them is much quicker than joining all events.
+        same = "s.instrument = e.instrument AND s.time = e.time AND s.suspect"
+        among = f"EXISTS (SELECT 1 FROM {asked.granularity.schema}.events AS s WHERE {same})"  # noqa: S608
+        conditions.append(among if asked.suspect else f"NOT {among}")
     return " AND ".join(conditions), parameters

@@ -39,6 +39,12 @@ def of_instruments(alias: str, instruments: Sequence[str]) -> tuple[str, list[An
     return f" AND {alias}.instrument IN ({marks(instruments)})", list(instruments)
 
 
+def limits(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """Give what limits rows, behind another condition, by those of some conditions whose value is not None."""
+    given = [(condition, value) for condition, value in conditions if value is not None]
+    return "".join(f" AND {condition}" for condition, _ in given), [value for _, value in given]
+
+
 def at_keys(keys: Sequence[Key]) -> tuple[str, list[Any]]:
     """Give a condition for the rows of `e` at the times and of the instruments of keys: these, and a few more."""
     times = sorted({key.time for key in keys})

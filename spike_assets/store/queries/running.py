@@ -1,5 +1,6 @@
 """How the platform runs, counted: passes, messages, quarantine."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from spike_assets.granularity import Granularity
 from spike_assets.store.engine import Connection
 from spike_assets.store.ops_tables import DELIVERIES, PASSES
-from spike_assets.store.queries.parts import GRANULARITY, NEWEST, N, moment, of, selected
+from spike_assets.store.queries.parts import GRANULARITY, NEWEST, N, marks, moment, of, selected
 from spike_assets.store.tables import QUARANTINE, Column
 
 
@@ -27,6 +28,16 @@ class RunningQueries:
             PASSES.columns,
             parameters,
         )
+
+    def went_well(self, granularity: Granularity, beside: Collection[str]) -> datetime | None:
+        """Give when a pass ended well last, but for those of some triggers; None before the first."""
+        found = self._connection.frame(
+            "SELECT MAX(ended_at) AS newest FROM ops.passes WHERE granularity = ?"  # noqa: S608
+            f" AND status IN ('success', 'no_new_data') AND trigger NOT IN ({marks(list(beside))})",
+            [NEWEST],
+            [granularity.name, *sorted(beside)],
+        )
+        return moment(found["newest"].iloc[0])
 
     def count_passes(self) -> dict[tuple[str, str], int]:
         """Give how many passes there were, by granularity and status."""

@@ -1,0 +1,125 @@
+"""A copy is of everything, into nothing; and what did not arrive is not kept."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spike_assets.errors import StoreError
+from spike_assets.granularity import GRANULARITIES, H1
+from spike_assets.market_hours import Window
+from spike_assets.store import open_store
+from spike_assets.store import whole as whole_module
+from spike_assets.store.copy import copy
+from spike_assets.store.ops import Pass, Provenance, State
+from spike_assets.store.outbox import Delivery, Incident, Item
+from spike_assets.store.pending import Mark
+from spike_assets.store.store import Session, Store
+from spike_assets.store.tables import CANDLES
+from spike_assets.store.whole import PLACES, Whole
+from spike_assets_tests.support import FOREVER, MemoryEngine, computed, simulated
+
+NOW = datetime(2025, 3, 10, tzinfo=UTC)
+HISTORY = Window(NOW - timedelta(days=60), NOW)
+
+
+@pytest.fixture(scope="module")
+def full() -> Store:
+    """Give a store with something in every table."""
+    store = Store(MemoryEngine())
+    with store.writing(FOREVER, "a test") as session, session.transaction():
+        frame = simulated(H1, ("EUR_USD", "USD_JPY"), HISTORY)
+        made = computed(frame, H1, NOW)
+        for place in PLACES:
+            if place.schema == "ops":
+                continue
+            if place.table.name in made and place.schema == "h1":
+                rows = made[place.table.name][list(place.table.names)]
+                session.whole.add(place, rows)
+        _fill(session)
+    return store
+
+
+def _fill(session: Session) -> None:
+    candle = simulated(H1, ("EUR_USD",), Window(NOW, NOW + timedelta(hours=1)))
+    bad = candle.assign(reason="price_not_finite", open=np.inf, low=-np.inf, close=np.nan, volume=-0.5)
+    session.data.write_quarantine(H1, bad, NOW)
+    for granularity in GRANULARITIES.values():
+        session.ops.write_state(granularity, State(NOW, NOW, None, 2, 17))
+        session.ops.record(Pass(granularity.name, "cli", None, NOW, NOW, NOW, "failed", error="ü\n'%?", process="a/1"))
+    session.ops.write_provenance(Provenance("simulated", "mid", 14, 1, 0.1 + 0.2))
+    session.ops.write_unavailable(H1, "USD_RON", "no such thing", NOW)
+    session.ops.write_pips({"EUR_USD": -4})
+    session.ops.write_backfilled(H1, NOW, "all", NOW)
+    session.pending.mark(H1, ["atr", "events"], [Mark("EUR_USD", NOW, NOW + timedelta(hours=1))])
+    alert = str(UUID(int=7))
+    session.outbox.put([Item("desk", alert, "H1", "*", NOW, "told", NOW, "said", str(UUID(int=9)))])
+    session.outbox.freeze(Delivery("desk", 0, "digest", "H1", NOW, '{"ü": "x"}', NOW, NOW, NOW))
+    session.outbox.freeze(Delivery("desk", 0, "operational", None, None, "{}", NOW, NOW, NOW))
+    session.outbox.silence("EUR_USD", NOW, NOW + timedelta(hours=1))
+    session.outbox.open_incident(Incident("H1 failed", "…", NOW))
+    session.queries.acknowledge([alert], NOW)
+
+
+def everything(store: Store) -> dict[str, pd.DataFrame]:
+    with store.reading(FOREVER) as session:
+        return {place.name: session.whole.rows(place, None) for place in PLACES}
+
+
+@pytest.fixture
+def duckdb(tmp_path: Path) -> str:
+    return str(tmp_path / "new.duckdb")
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def new(request: pytest.FixtureRequest) -> Store:
+    return open_store(request.getfixturevalue(request.param))
+
+
+def test_everything_arrives_bit_for_bit(full: Store, new: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_module, "_CHUNK_STEPS", 300)
+    told: list[tuple[str, int, int]] = []
+    copied = copy(full, new, FOREVER, lambda *step: told.append(step))
+    before, after = everything(full), everything(new)
+    filled = {name for name, rows in before.items() if len(rows)}
+    assert {name for name in before if name.startswith(("ops.", "h1."))} - filled == {"ops.grids"}
+    for name, rows in before.items():
+        pd.testing.assert_frame_equal(after[name], rows, check_exact=True)
+    assert {one.name: one.rows for one in copied} == {name: len(rows) for name, rows in before.items()}
+    total = sum(one.rows for one in copied)
+    assert (told[0], told[-1]) == (("h1.candles", 0, total), ("all", total, total))
+    assert len({one.sha256 for one in copied if one.rows}) == len(filled)
+
+
+def test_what_is_not_empty_is_refused_and_left_alone(full: Store, new: Store) -> None:
+    with new.writing(FOREVER, "a test") as session:
+        session.ops.write_pips({"EUR_USD": -4})
+    with pytest.raises(StoreError, match=r"is not empty: ops\.pips has 1 rows; nothing was changed"):
+        copy(full, new, FOREVER)
+    assert [name for name, rows in everything(new).items() if len(rows)] == ["ops.pips"]
+
+
+def test_what_did_not_arrive_is_not_kept(full: Store, new: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(self: Whole, place: whole_module.Place, rows: pd.DataFrame) -> None:
+        real(self, place, rows.assign(close=rows["close"] + 1) if place.table is CANDLES and len(rows) else rows)
+
+    real = Whole.add
+    monkeypatch.setattr(Whole, "add", careless)
+    with pytest.raises(StoreError, match=r"^h1\.candles did not arrive as it was; nothing was written, report this$"):
+        copy(full, new, FOREVER)
+    monkeypatch.undo()
+    assert not any(len(rows) for rows in everything(new).values())
+    assert copy(full, new, FOREVER)
+
+
+def test_there_has_to_be_something_to_copy(full: Store, new: Store, tmp_path: Path) -> None:
+    for source in (full, new, open_store(str(tmp_path / "nowhere.duckdb"))):
+        target = source if source is full else full
+        with pytest.raises(StoreError, match="nothing to copy"):
+            copy(source, target, FOREVER)
+    assert not (tmp_path / "nowhere.duckdb").exists()
+    assert replace(PLACES[0], schema="x").name == "x.candles"
