@@ -10,13 +10,14 @@ import pytest
 import spike_assets
 
 PACKAGE = Path(spike_assets.__file__).parent
-DECLARATIONS = {"granularity", "instruments", "market_hours", "errors", "deadline"}
+DECLARATIONS = {"granularity", "instruments", "market_hours", "partition_keys", "errors", "deadline"}
 """`errors` and `deadline` are words that everybody may use, as the declarations are."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "granularity": set(),
     "instruments": {"errors"},
     "market_hours": {"granularity"},
+    "partition_keys": {"granularity", "market_hours"},
     "errors": set(),
     "deadline": {"errors"},
     "settings": {"errors", "granularity", "instruments"},
@@ -25,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sources": DECLARATIONS | {"core", "store", "settings"},
     "alerts": DECLARATIONS | {"core", "store", "settings"},
     "pipeline": DECLARATIONS | {"core", "store", "settings", "sources", "alerts"},
+    "reporting": DECLARATIONS | {"store", "settings", "alerts"},
 }
 BELOW = set(MAY_IMPORT)
 TOP = {

@@ -20,7 +20,11 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline.backfill import BackfillResult, Progress
 from spike_assets.pipeline.backfill import backfill as pipeline_backfill
+from spike_assets.reporting import Reported, Reporter
 from spike_assets.settings import load_settings
+
+_TELLING = timedelta(minutes=2)
+"""What telling Dagster of a backfill may take: a thousand requests of 30 ms, four times over."""
 
 
 @click.command
@@ -30,9 +34,11 @@ def run(granularity: tuple[Granularity, ...], timeout: float | None) -> None:
     """Run one pass now and print what it did, as JSON.
 
     Fetches the candles that have closed since the last pass, then works off ATR, events and features. The JSON's
-    status is success, no_new_data or failed (exit code 1); processed lists the instruments that had news.
+    status is success, no_new_data or failed (exit code 1); processed lists the instruments that had news. With
+    DAGSTER_WEBSERVER_URL set, Dagster is told of the partitions.
     """
-    pipeline = Pipeline.from_settings(load_settings())
+    settings = load_settings()
+    pipeline = Pipeline.from_settings(settings)
     deadline = Deadline.after(timedelta(seconds=timeout) if timeout else granularity[0].timeout)
     start = time.perf_counter()
     try:
@@ -42,6 +48,7 @@ def run(granularity: tuple[Granularity, ...], timeout: float | None) -> None:
         click.echo(json.dumps({"status": "failed", "processed": [], "duration_ms": took}))
         raise Failure(str(error)) from error
     click.echo(json.dumps(result.as_json()))
+    _say(granularity[0], Reporter.from_settings(settings).report(granularity[0], result.window, "cli", deadline))
     if result.behind:
         click.echo(f"{result.behind:,} closed candle times are still to be processed: run again", err=True)
 
@@ -54,9 +61,11 @@ def backfill(granularity: tuple[Granularity, ...], start: datetime | None, end: 
     """Load history; interrupted, the same command goes on.
 
     Fetches every candle that opened in the window and computes all that follows from it. What is stored already is
-    fetched again, so corrections and late candles come in. Times are UTC.
+    fetched again, so corrections and late candles come in. Times are UTC. With DAGSTER_WEBSERVER_URL set, Dagster is
+    told of the newest partitions.
     """
-    pipeline = Pipeline.from_settings(load_settings())
+    settings = load_settings()
+    pipeline = Pipeline.from_settings(settings)
     window = Window(start or pipeline.history_start, end or pipeline.clock())
     if not window:
         asked = f"from {console.minute(window.start)} to {console.minute(window.end)} UTC"
@@ -71,6 +80,16 @@ def backfill(granularity: tuple[Granularity, ...], start: datetime | None, end: 
     else:
         click.echo("nothing new: every candle of the window is stored as it is")
     click.echo("\n".join(remarks(results)))
+    reporter = Reporter.from_settings(settings)
+    for result in results:
+        within = Deadline.after(_TELLING)
+        _say(result.granularity, reporter.report(result.granularity, result.window, "backfill", within))
+
+
+def _say(granularity: Granularity, told: Reported | None) -> None:
+    """Say what Dagster was told, where it was anything."""
+    if told:
+        click.echo(f"{'warning: ' if told.why else ''}{granularity}: {told}", err=True)
 
 
 def load(pipeline: Pipeline, granularities: Sequence[Granularity], window: Window) -> list[BackfillResult]:

@@ -99,7 +99,7 @@ class Run:
     @cached_property
     def running(self) -> Running:
         """The run, as it is remembered; each of its steps gives the same."""
-        return self.resource.running(self.trigger, self.deadline)
+        return self.resource.running(self.trigger, self.deadline, self.context.run.run_id)
 
     @property
     def trigger(self) -> str:

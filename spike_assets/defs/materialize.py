@@ -106,14 +106,15 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def main() -> None:
-    """Materialise every partition, from the first to that of the last closed candle, of the granularities named."""
+    """Materialise every partition, from the first to that of the last candle closed at a time, of granularities."""
     from spike_assets.definitions import build_defs  # noqa: PLC0415 - `definitions` stands above this package
 
+    until, names = datetime.fromisoformat(sys.argv[1]), sys.argv[2:]
     settings = load_settings()
     defs = build_defs(settings)
     with dg.DagsterInstance.get() as instance:
-        for granularity in (GRANULARITIES[name] for name in sys.argv[1:] or GRANULARITIES):
-            window = Window(settings.history_start, last_closed(granularity, datetime.now(UTC)).end)
+        for granularity in (GRANULARITIES[name] for name in names):
+            window = Window(settings.history_start, last_closed(granularity, until).end)
             opens = partition_times(granularity, window).to_pydatetime()
             if len(opens):
                 keys = partition_key(granularity, opens[0]), partition_key(granularity, opens[-1])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Never
+from uuid import UUID
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -87,10 +88,10 @@ class PipelineResource(DuckDBResource):
             return self.pipeline
         return replace(self.pipeline, store=open_store(self.database))
 
-    def running(self, trigger: str, deadline: Deadline) -> Running:
-        """Give the run as it is remembered, from when it began to its deadline; the same to every step."""
+    def running(self, trigger: str, deadline: Deadline, run_id: str) -> Running:
+        """Give the run as it is remembered, by its own id, from its begin to its deadline; the same to every step."""
         if self._running is None:
-            self._running = records.starting(trigger, self._began, deadline.left())
+            self._running = records.starting(trigger, self._began, deadline.left(), UUID(run_id))
         return self._running
 
     @property

@@ -21,6 +21,8 @@ from spike_assets.settings import load_settings
 from spike_assets.store import open_store
 from spike_assets_tests.cli.running import HISTORY, error, finish, ok, run, start, wait_for
 from spike_assets_tests.processes import become_nobody, told
+from spike_assets_tests.receiver import Receiver
+from spike_assets_tests.receiver import Status as Reply
 
 
 def answer(*arguments: str) -> dict[str, object]:
@@ -207,3 +209,19 @@ def test_ctrl_c_leaves_a_backfill_with_a_word_and_the_same_command_goes_on() -> 
     assert result.stderr.splitlines()[0].endswith(f"%  {said[1]} UTC")
     assert f"H1: resumed at {said[1]} UTC\n" in result.stdout
     assert "all as recomputed" in ok("verify", "H1")
+
+
+def test_dagster_is_told_of_what_was_done_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Receiver(faults=[Reply(200, {"Content-Type": "application/json"}, b"{}")] * 100) as receiver:
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", receiver.url)
+        assert run("run", "D").stderr == "D: told Dagster of 1 partition of 5 assets\n"
+        assert run("run", "D").stderr == ""
+        result = run("backfill", "W", "--from", "2025-01-01", "--to", "2025-02-01")
+        assert result.stderr.splitlines()[-1] == "W: told Dagster of 5 partitions of 5 assets"
+        assert len(receiver.received) == 30
+    result = run("backfill", "W", "--from", "2025-01-01", "--to", "2025-02-01")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == (
+        "warning: W: told Dagster of 0 partitions of 5 assets, not of 5: DAGSTER_WEBSERVER_URL does not answer"
+        " (ConnectionError); a Dagster backfill of the missing partitions fills them in"
+    )
