@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The same versions as in requirements.txt, for those who need fewer of them.
+PIN_SOME := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --constraint requirements.txt \
+    --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser lint format soak bench docs requirements clean
+.PHONY: help demo up test browser screenshots lint format soak bench docs requirements clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,10 +29,13 @@ up: $(STAMP) ## the Dagster UI and daemon on your own settings
 	@$(BIN)/spike up
 
 test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal
 
-browser: $(STAMP) ## the dashboard's tests in Debian's chromium
+browser: $(STAMP) ## the dashboard's tests in Debian's chromium, and nothing else
 	$(BIN)/python -m pytest -n 2 -m browser spike_assets_tests/dashboard
+
+screenshots: $(STAMP) ## take the pictures of the dashboard in docs/images, in Debian's chromium
+	$(BIN)/python -m spike_assets_tests.dashboard.screenshots --readme docs/images
 
 lint: $(STAMP) ## ruff, formatting and mypy
 	$(BIN)/ruff check .
@@ -52,6 +58,8 @@ docs: $(STAMP) ## write docs/data.md from the declared tables
 requirements: ## pin everything anew, with hashes and without any index address (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev --group build \
 	    --no-emit-index-url --no-header --output-file requirements.txt pyproject.toml
+	$(PIN_SOME) --group image --group build --output-file deploy/requirements.txt pyproject.toml
+	$(PIN_SOME) --group function --output-file deploy/function/requirements.txt
 
 clean: ## remove the virtual environment and the demo
 	rm -rf $(VENV) .demo

@@ -7,15 +7,16 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import alerts, passes
+from bench import dashboard, passes, ticks
 from bench.stores import Filled, fill
 
 PASSES = 60
 """How many passes a median is of."""
 DAGSTER_RUNS = 30
 RANGE = 200
-ALERTED, RETRIED = 20, 5
-"""Runs from which an alert is awaited, and of these how many the receiver refuses at first."""
+TICKS = 20
+LOADS = 20
+"""How often the page is loaded."""
 LATENCY = 50
 """Milliseconds that the loopback broker takes to answer."""
 
@@ -30,15 +31,21 @@ Where the time goes: the database is opened twice, once to say that a pass has b
 dozens of statements on it, and one checkpoint when it is closed, are half of a pass, pandas around them the other.
 """
 
-_ALERTED = """\
-Milliseconds. Runs of one H1 partition, launched as the schedule launches them (the run queue and the stock launcher);
-the alert is sent by the run itself to a signed webhook on loopback. In the last row the receiver answered 503 first:
-the message waited for its next try (2.5 to 5 s), and the sensor had it sent by a run of its own.
+_TICKS = """\
+Milliseconds. The H1 schedule ticks each minute, and each minute is another trading hour (`bench/shifted.py`); the
+daemon, the run queue, the stock launcher and their time are the real ones. The run sends the alert itself, to a signed
+webhook on loopback. In the last row the webhook answered 503 first: the message waited for its next try (2.5 to
+5 s), and the sensor had it sent by a run of its own.
 """
 
-_ALERT_TIME = """\
-Where the time goes: a run's process starts and imports Dagster and spike before it does anything; from the candle on it
-is the five stages with their bookkeeping, and one request.
+_TICK_TIME = """\
+Where the time goes: the tick is evaluated, queued and launched; a run's process starts and imports Dagster and spike
+before it does anything; from the candle on it is five stages with their bookkeeping, and one request.
+"""
+
+_DASHBOARD = f"""\
+Milliseconds. The page in chromium on the store with 140,000 candles per instrument, each time in a browser context of
+its own; and {dashboard.PASSES} passes, one a second, over six instruments, that pages listen to.
 """
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -53,9 +60,11 @@ def main() -> None:
         partitions, per_partition = passes.partition_backfill(large.path, home, PASSES + DAGSTER_RUNS + 2, RANGE)
         latency = timedelta(milliseconds=LATENCY)
         asked = passes.on_oanda(large.path, PASSES + DAGSTER_RUNS + 2 + RANGE, PASSES, latency)
-        up = Path(folder) / "up"
+        page, up = Path(folder) / "page", Path(folder) / "up"
+        page.mkdir()
+        seen = dashboard.measure(large.path, page, LOADS)
         up.mkdir()
-        sent = alerts.measure(up, ALERTED, RETRIED)
+        ticked = ticks.measure(up, TICKS)
         report = "\n".join(
             [
                 _head(),
@@ -63,7 +72,8 @@ def main() -> None:
                 _oanda(*asked),
                 _backfill(large),
                 _range(partitions, per_partition),
-                _alerts(sent),
+                _dashboard(seen),
+                _ticks(ticked),
             ]
         )
     print(report)
@@ -144,23 +154,45 @@ One range run over {partitions} H1 partitions, five assets, SQLite event log, in
 """
 
 
-def _alerts(sent: alerts.Sent) -> str:
+def _ticks(done: ticks.Ticked) -> str:
     rows = [
-        f"| {part} | {len(of.parts[part])} | {of.p50(part):,.0f} | {max(of.parts[part]):,.0f} |"
-        for of in (sent.runs, sent.by_sensor)
+        f"| {part}{note} | {len(of.parts[part])} | {of.p50(part):,.0f} | {max(of.parts[part]):,.0f} |"
+        for of, note in ((done.at_once, ""), (done.refused, " (refused at first)"))
         for part in of.parts
+        if of is done.at_once or part.startswith("refused")
     ]
     return "\n".join(
         [
-            "## From a candle to a received alert, in a running `spike up`",
+            "## From a tick to a received alert, in a running `spike up`",
             "",
-            _ALERTED,
-            "| | runs | p50 | longest |",
+            _TICKS,
+            "| | ticks | p50 | longest |",
             "|---|---:|---:|---:|",
             *rows,
             "",
-            _ALERT_TIME,
+            _TICK_TIME,
         ]
+    )
+
+
+def _dashboard(seen: dashboard.Looked) -> str:
+    budgets = {"first paint": 2000, "candles drawn": 2000, "another instrument drawn": 300, "1,000 events": 200}
+    lines = ["## The dashboard", "", _DASHBOARD, "| | p50 | p95 | budget |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {part} | {seen.page.p50(part):.0f} | {seen.page.p95(part):.0f} | {budgets[part]:,} |" for part in budgets
+    ]
+    heard = "pass ended → last page heard"
+    lines.append(f"| a pass, one page open | {seen.alone.p50('pass'):.0f} | {seen.alone.p95('pass'):.0f} | |")
+    lines.append(
+        f"| a pass, {dashboard.PAGES} open | {seen.crowded.p50('pass'):.0f} | {seen.crowded.p95('pass'):.0f} | |"
+    )
+    lines.append(f"| {heard}, one open | {seen.alone.p50(heard):.0f} | {seen.alone.p95(heard):.0f} | 1,000 |")
+    lines.append(
+        f"| {heard}, {dashboard.PAGES} open | {seen.crowded.p50(heard):.0f} | {seen.crowded.p95(heard):.0f} | 1,000 |"
+    )
+    ratio = seen.crowded.p50("pass") / seen.alone.p50("pass")
+    return "\n".join(
+        [*lines, "", f"With {dashboard.PAGES} pages open a pass takes {ratio:.2f} × as long as with one.", ""]
     )
 
 

@@ -80,6 +80,8 @@ def board(found: Status) -> str:
 def _remarks(found: Status) -> list[str]:
     lines = [f"Source: {found.source}{' (a made-up market, no real prices)' if found.simulated else ''}"]
     lines.append(f"Database: {found.database}")
+    if found.catching_up:
+        lines.append(f"Catching up: {'; '.join(found.catching_up)}")
     lines += [
         f"Running: {one.granularity}, since {one.running_since:%H:%M:%S} UTC"
         for one in found.granularities

@@ -42,7 +42,12 @@ def require_dashboard(settings: Settings) -> None:
 
 
 def serve(
-    home: Path, port: int, environment: Mapping[str, str], say: Callable[[str], None], settings: Settings
+    home: Path,
+    port: int,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+    settings: Settings,
+    once_up: Callable[[threading.Event], None] = lambda _: None,
 ) -> None:
     """Run the dashboard, the UI and the daemon until Ctrl-C or SIGTERM; one that ends by itself is a `PermanentError`.
 
@@ -52,6 +57,8 @@ def serve(
         What all of them are told on top of this process's environment.
     settings
         Those in force for them.
+    once_up
+        Is done as soon as all of them run; what it is given is set when it is to stop.
     """
     require_free(port)
     require_dashboard(settings)
@@ -65,16 +72,20 @@ def serve(
             say(f"the dashboard is at {address(settings)}")
             place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
             children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
-            _serve_dagster(children, workspace, port, requested, say)
+            if _serve_dagster(children, workspace, port, requested, say):
+                once_up(requested)
+                children.watch(requested)
         say("stopping")
     say("stopped")
 
 
 def _serve_dagster(
     children: Children, workspace: str, port: int, requested: threading.Event, say: Callable[[str], None]
-) -> None:
-    if children.wait_for("/server_info", port, requested):
-        # Behind the UI: both make the tables of an empty home, and one of two at once fails.
-        children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
-        say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
-        children.watch(requested)
+) -> bool:
+    """Start the daemon as soon as the UI answers; False when a stop was requested first."""
+    if not children.wait_for("/server_info", port, requested):
+        return False
+    # Behind the UI: both make the tables of an empty home, and one of two at once fails.
+    children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
+    say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
+    return True

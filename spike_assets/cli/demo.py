@@ -2,16 +2,19 @@
 
 import json
 import os
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
 
-from spike_assets.cli import console, dagster_home
+from spike_assets import market_hours
+from spike_assets.cli import console, dagster_home, replay
 from spike_assets.cli.board import board
-from spike_assets.cli.children import require_free, run_to_end
+from spike_assets.cli.children import HOST, require_free, run_to_end
 from spike_assets.cli.passes import load
 from spike_assets.cli.serve import PORT
 from spike_assets.cli.tables import events_table, read
@@ -21,6 +24,7 @@ from spike_assets.granularity import GRANULARITIES, H1
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.status import status
+from spike_assets.reporting import Reporter
 from spike_assets.settings import Settings, load_settings
 from spike_assets.store.tables import EVENTS
 
@@ -72,14 +76,31 @@ class Demo:
     help="How much of it Dagster shows as partitions.",
 )
 @click.option(
+    "--live-hours",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=48,
+    show_default="48",
+    help="How many hours of trading are kept to pass live.",
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=1,
+    show_default="1",
+    help="How long an hour takes that passes live.",
+)
+@click.option(
     "--once", is_flag=True, envvar="DEMO_ONCE", help="Leave after the status in place of serving; so does DEMO_ONCE=1."
 )
-def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> None:
+def demo(port: int, home: Path, days: int, partition_days: int, live_hours: int, pace: float, once: bool) -> None:
     """Show everything on a simulated market.
 
     The market is made up; no price is real. Loads two years of it at all four granularities, materialises the
     partitions of the last 30 days through Dagster, prints the status and the newest events, and serves the dashboard
-    and the Dagster UI with its schedules running until Ctrl-C. A later start goes on with what is in the folder.
+    and the Dagster UI with its schedules running until Ctrl-C. The last 48 hours are kept for then: they pass live, an
+    hour a second, and after them the market goes on at real time. A later start goes on with what is in the folder.
     """
     say = _Say()
     if not once:
@@ -87,15 +108,19 @@ def demo(port: int, home: Path, days: int, partition_days: int, once: bool) -> N
         dagster_home.require_dashboard(load_settings(source="simulated"))
     demo = open_demo(home, days, partition_days)
     pipeline = Pipeline.from_settings(demo.settings)
+    until = pipeline.clock() if once else replay.begins(pipeline.clock(), live_hours)
     say(f"a simulated market of {len(pipeline.instruments)} instruments, kept in {home}; no price is real")
-    _load(demo, pipeline, say)
+    past = replace(pipeline, clock=lambda: until)
+    _load(demo, past, say)
     dagster = dagster_home.prepare(home / "dagster", fresh=True)
-    _materialize(demo, dagster, say)
-    click.echo(f"\n{board(status(pipeline))}\n\nThe newest events at {H1}:\n")
+    _materialize(demo, dagster, until, say)
+    click.echo(f"\n{board(status(past))}\n\nThe newest events at {H1}:\n")
     console.out().print(events_table(read(pipeline, EVENTS, H1, limit=_NEWEST), H1, pipeline))
     click.echo()
     if not once:
-        dagster_home.serve(dagster, port, demo.environment, say, demo.settings)
+        reporter = Reporter(f"http://{HOST}:{port}", demo.settings.history_start)
+        live = partial(_replay, pipeline, reporter, pace, say)
+        dagster_home.serve(dagster, port, demo.environment, say, demo.settings, live)
 
 
 class _Say:
@@ -150,9 +175,19 @@ def _load(demo: Demo, pipeline: Pipeline, say: _Say) -> None:
     say(f"{sum(c for c, _ in counts):,} candles stored, {sum(e for _, e in counts):,} events found")
 
 
-def _materialize(demo: Demo, dagster: Path, say: _Say) -> None:
+def _materialize(demo: Demo, dagster: Path, until: datetime, say: _Say) -> None:
     say(f"materialising the partitions since {demo.settings.history_start:%Y-%m-%d} through Dagster")
-    arguments = ["spike_assets.defs.materialize", *GRANULARITIES]
+    arguments = ["spike_assets.defs.materialize", until.isoformat(), *GRANULARITIES]
     environment = {**os.environ, **demo.environment, "DAGSTER_HOME": str(dagster)}
     for line in run_to_end("materialising", arguments, environment, dagster / "materialize.log"):
         say(line)
+
+
+def _replay(pipeline: Pipeline, reporter: Reporter, pace: float, say: _Say, stop: threading.Event) -> None:
+    left = replay.due(pipeline)
+    if left:
+        say(f"the hours up to now pass live, {pace:g} s each: watch them in the dashboard")
+        replay.replay(pipeline, left, reporter, say, stop, pace)
+    if not stop.is_set():
+        closes = market_hours.next_close(H1, pipeline.clock())
+        say(f"from here on at real time: the next candle of {H1} closes at {closes:%Y-%m-%d %H:%M} UTC")

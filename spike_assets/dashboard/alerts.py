@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -34,12 +35,23 @@ def page(session: Session, asked: AlertFilter, number: int, now: datetime) -> Fi
         "page": number,
         "pages": max(1, -(-total // PAGE)),
         "unread": unread_,
+        "unread_hours": RECENT // timedelta(hours=1),
     }
 
 
 def unread(session: Session, now: datetime) -> list[str]:
     """Give the ids of the recent alerts that nobody has acknowledged."""
-    return session.queries.unseen(AlertFilter(closed_since=now - RECENT))
+    return session.queries.alert_ids(in_state(AlertFilter(), "unread", now))
+
+
+def in_state(asked: AlertFilter, state: str | None, now: datetime) -> AlertFilter:
+    """Narrow a filter to alerts that are `unread`, or `acknowledged`."""
+    if state is None:
+        return asked
+    if state == "acknowledged":
+        return replace(asked, acknowledged=True)
+    since = max(asked.closed_since or now - RECENT, now - RECENT)
+    return replace(asked, acknowledged=False, closed_since=since)
 
 
 def described_alerts(session: Session, places: Sequence[tuple[Granularity, Key]]) -> Finish:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from spike_assets.dashboard import alerts, asked, charts, events, operations
+from spike_assets.dashboard import alerts, asked, charts, events, levels, operations
 from spike_assets.dashboard.asked import AskedError
 from spike_assets.dashboard.endpoints import ENDPOINTS, Endpoint
 from spike_assets.dashboard.reader import Reader
@@ -74,17 +74,15 @@ class Api:
 
     async def _levels(self, request: Request, given: Mapping[str, Any]) -> Response:
         what = (given["granularity"], given["instrument"], given["from"], given["to"])
-        return await self._read(request, what, lambda session: charts.levels(session, *what))
+        return await self._ask(request, what, levels.levels(*what))
 
     async def _events(self, request: Request, given: Mapping[str, Any]) -> Response:
-        what, sort, page = self._events_asked(given), given["sort"], given["page"]
-        return await self._read(request, (what, sort, page), lambda session: events.page(session, what, sort, page))
+        what, rest = self._events_asked(given), (given["sort"], given["page"], given["limit"])
+        return await self._ask(request, (what, *rest), events.page(what, *rest))
 
     async def _features(self, request: Request, given: Mapping[str, Any]) -> Response:
-        what, sort, page = self._events_asked(given), given["sort"], given["page"]
-        return await self._read(
-            request, (what, sort, page), lambda session: events.feature_page(session, what, sort, page)
-        )
+        what, rest = self._events_asked(given), (given["sort"], given["page"], given["limit"])
+        return await self._ask(request, (what, *rest), events.feature_page(what, *rest))
 
     async def _events_csv(self, _: Request, given: Mapping[str, Any]) -> Response:
         what = self._events_asked(given)
@@ -104,19 +102,14 @@ class Api:
 
     async def _event(self, request: Request, _: Mapping[str, Any]) -> Response:
         event_id = _of_path(request, "event_id", asked.an_id)
-
-        def read(session: Session) -> Finish:
-            finish = events.detail(session, event_id)
-            if finish is None:
-                raise HTTPException(404, f"there is no event {event_id}; perhaps a correction took it back")
-            return finish
-
-        return await self._read(request, event_id, read)
+        none = HTTPException(404, f"there is no event {event_id}; perhaps a correction took it back")
+        return await self._ask(request, event_id, events.detail(event_id, none))
 
     async def _alerts(self, request: Request, given: Mapping[str, Any]) -> Response:
         now = self._site.now()
         chosen = () if given["granularity"] is None else (given["granularity"],)
-        what = AlertFilter(chosen, given["instrument"], given["rule"], asked.since(given["since"], now))
+        since = asked.since(given["since"], now)
+        what = alerts.in_state(AlertFilter(chosen, given["instrument"], given["rule"], since), given["state"], now)
         page = given["page"]
         key = (what, page, now.replace(second=0, microsecond=0))  # what is unread goes by the time of day
         return await self._read(request, key, lambda session: alerts.page(session, what, page, now))
@@ -132,7 +125,7 @@ class Api:
 
     async def _passes(self, request: Request, given: Mapping[str, Any]) -> Response:
         what = (given["granularity"], given["limit"])
-        return await self._read(request, what, lambda session: operations.passes(session, *what))
+        return await self._read(request, what, lambda session: operations.passes(session, self._site, *what))
 
     async def _operations(self, request: Request, _: Mapping[str, Any]) -> Response:
         key = self._site.now().replace(second=0, microsecond=0)

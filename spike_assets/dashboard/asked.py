@@ -181,6 +181,12 @@ ALERT_RULE = Parameter(
     "rule", "only what this rule gave", one_of(*ALERT_RULES), {"type": "string", "enum": list(ALERT_RULES)}
 )
 SINCE = Parameter("since", "only what closed since: a date, an ISO time, 24h, 7d, 2w", a_time_or_ago)
+STATE = Parameter(
+    "state",
+    "only recent ones that nobody has acknowledged, or only acknowledged ones",
+    one_of("unread", "acknowledged"),
+    {"type": "string", "enum": ["unread", "acknowledged"]},
+)
 SUSPECT = Parameter("suspect", "only suspect events, or only others", yes_or_no, {"type": "boolean"})
 SORTS = tuple(sign + name for name in EVENT_SORTS for sign in ("-", ""))
 SORT = Parameter(
@@ -191,4 +197,5 @@ SORT = Parameter(
     "-closed_at",
 )
 PAGE = Parameter("page", "which page, from 1", a_number(1, _MOST_PAGES), _whole(1, _MOST_PAGES), 1)
+ROWS = Parameter("limit", "how many rows of a page, 50 unless given", a_number(1, 1000), _whole(1, 1000))
 PASSES = Parameter("limit", "how many passes at most", a_number(1, 1000), _whole(1, 1000), 100)

@@ -70,6 +70,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         fields={
             "healthy": "whether nothing is wrong",
             "reasons": "what is wrong, one sentence each",
+            "catching_up": "what is behind while passes go well right now, one sentence each",
             "granularities": "per granularity: last run, next close, lag, failures and so on",
             "market": "open or not, and until when",
             "instruments": "configured instruments with their decimals",
@@ -100,7 +101,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "events",
         "/api/events",
         "Events (new resistance levels), 50 a page.",
-        parameters=(*EVENTS, asked.SORT, asked.PAGE),
+        parameters=(*EVENTS, asked.SORT, asked.PAGE, asked.ROWS),
         fields={"events": _EVENT, **_PAGED},
     ),
     Endpoint(
@@ -125,18 +126,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "features",
         "/api/features",
         "Features of events, 50 a page.",
-        parameters=(*EVENTS, asked.SORT, asked.PAGE),
+        parameters=(*EVENTS, asked.SORT, asked.PAGE, asked.ROWS),
         fields={"features": "the columns of the table `features` in docs/data.md", **_PAGED},
     ),
     Endpoint(
         "alerts",
         "/api/alerts",
         "Alerts, newest first, 50 a page.",
-        parameters=(asked.ANY_GRANULARITY, asked.INSTRUMENTS, asked.ALERT_RULE, asked.SINCE, asked.PAGE),
+        parameters=(asked.ANY_GRANULARITY, asked.INSTRUMENTS, asked.ALERT_RULE, asked.STATE, asked.SINCE, asked.PAGE),
         fields={
             "alerts": _ALERT,
             **_PAGED,
-            "unread": "alerts of the last 24 hours that nobody has acknowledged, whatever the filter",
+            "unread": "recent alerts that nobody has acknowledged, whatever the filter",
+            "unread_hours": "for so long after its candle closed an alert counts as recent",
         },
     ),
     Endpoint(
@@ -183,7 +185,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         parameters=(asked.ANY_GRANULARITY, asked.PASSES),
         fields={
             "passes": "pass_id, granularity, trigger, status, window_start, window_end, started_at, ended_at, candles,"
-            " events, quarantined, stages (milliseconds each), error"
+            " events, quarantined, stages (milliseconds each), error, run_url (of its run in Dagster)"
         },
     ),
     Endpoint(

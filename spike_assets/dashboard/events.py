@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from spike_assets.dashboard.alerts import described_alerts
-from spike_assets.dashboard.charts import Broken
-from spike_assets.dashboard.site import Finish
+from spike_assets.dashboard.site import Finish, Query, Question
 from spike_assets.dashboard.views import Record, iso, records
 from spike_assets.granularity import Granularity
 from spike_assets.store.queries import EVENT_COLUMNS, EventFilter, Key
@@ -17,7 +16,7 @@ from spike_assets.store.store import Session
 from spike_assets.store.tables import FEATURES
 
 PAGE = 50
-"""Rows of a page."""
+"""Rows of a page, unless somebody asks for more."""
 
 PIECE = 5_000
 """Rows that are read at once for a CSV: others get their turn in between."""
@@ -28,25 +27,42 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def page(session: Session, asked: EventFilter, sort: str, number: int) -> Finish:
-    """Read a page of events, for `GET /api/events`."""
-    total = session.queries.count_events(asked)
-    keys = session.queries.event_keys(asked, sort, PAGE, (number - 1) * PAGE)
-    finish_rows = described_events(session, asked.granularity, keys)
-    return lambda: {"events": finish_rows(), **paged(total, number)}
+def page(asked: EventFilter, sort: str, number: int, size: int | None = None) -> Question:
+    """Ask for a page of events, for `GET /api/events`."""
+    size = size or PAGE
+
+    def read(session: Session) -> Finish:
+        keys = session.queries.event_keys(asked, sort, size, (number - 1) * size)
+        return described_events(session, asked.granularity, keys)
+
+    return Question((read, _total(asked)), lambda found: {"events": found[0], **paged(found[1], number, size)})
 
 
-def feature_page(session: Session, asked: EventFilter, sort: str, number: int) -> Finish:
-    """Read a page of features, for `GET /api/features`."""
-    total = session.queries.count_events(asked)
-    keys = session.queries.event_keys(asked, sort, PAGE, (number - 1) * PAGE)
-    rows = session.queries.features(asked.granularity, keys)
-    return lambda: {"features": records(rows, FEATURES.columns), **paged(total, number)}
+def feature_page(asked: EventFilter, sort: str, number: int, size: int | None = None) -> Question:
+    """Ask for a page of features, for `GET /api/features`."""
+    size = size or PAGE
+
+    def read(session: Session) -> Finish:
+        keys = session.queries.event_keys(asked, sort, size, (number - 1) * size)
+        rows = session.queries.features(asked.granularity, keys)
+        return lambda: records(rows, FEATURES.columns)
+
+    return Question((read, _total(asked)), lambda found: {"features": found[0], **paged(found[1], number, size)})
 
 
-def paged(total: int, number: int) -> Record:
+def _total(asked: EventFilter) -> Query:
+    """Count, as a step of its own: filters over several tables take as long for it as for a page."""
+
+    def read(session: Session) -> Finish:
+        total = session.queries.count_events(asked)
+        return lambda: total
+
+    return read
+
+
+def paged(total: int, number: int, size: int) -> Record:
     """Say which page this is, of how many."""
-    return {"total": total, "page": number, "pages": max(1, -(-total // PAGE))}
+    return {"total": total, "page": number, "pages": max(1, -(-total // size))}
 
 
 def described_events(session: Session, granularity: Granularity, keys: Sequence[Key]) -> Finish:
@@ -69,30 +85,31 @@ def shown(granularity: Granularity, rows: pd.DataFrame, decimals: dict[str, int]
     ]
 
 
-def detail(session: Session, event_id: str) -> Finish | None:
-    """Read one event with all its features, for `GET /api/events/…`; None where there is none of that id."""
-    place = session.queries.event(event_id)
-    if place is None:
-        return None
-    granularity, key = place
-    finish_rows = described_events(session, granularity, [key])
-    features = session.queries.features(granularity, [key])
-    closes = session.queries.closes(granularity, key.instrument)
-    finish_alerts = described_alerts(session, [(granularity, key)])
+def detail(event_id: str, none: Exception) -> Question:
+    """Ask for one event with all its features, for `GET /api/events/…`; `none` is raised where there is none."""
+    places: list[tuple[Granularity, Key]] = []
 
-    def finish() -> Record:
-        event: Record = finish_rows()[0]
-        found = records(features, FEATURES.columns)
-        at = pd.DataFrame({"time": [pd.Timestamp(key.time)], "level": [event["level"]]})
-        broken = Broken(closes, at).broken_at(0)
-        alerts = finish_alerts()
-        return event | {
-            "features": {name: value for name, value in found[0].items() if name not in FEATURES.key} if found else {},
-            "alert": alerts[0] if alerts else None,
-            "broken_at": iso(broken),
-        }
+    def read(session: Session) -> Finish:
+        place = session.queries.event(event_id)
+        if place is None:
+            raise none
+        places.append(place)
+        granularity, key = place
+        finish_rows = described_events(session, granularity, [key])
+        features = session.queries.features(granularity, [key])
+        broken = session.queries.broken_at(granularity, key)
+        return lambda: finish_rows()[0] | {"features": _features(features), "broken_at": iso(broken)}
 
-    return finish
+    def finish(found: list[Any]) -> Record:
+        event, alerts = found
+        return {**event, "alert": alerts[0] if alerts else None}
+
+    return Question((read, lambda session: described_alerts(session, places)), finish)
+
+
+def _features(rows: pd.DataFrame) -> Record:
+    found = records(rows, FEATURES.columns)
+    return {name: value for name, value in found[0].items() if name not in FEATURES.key} if found else {}
 
 
 def csv_head() -> bytes:

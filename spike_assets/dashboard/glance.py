@@ -69,7 +69,7 @@ def glance(site: Site, now: datetime) -> Question:
         finish_besides = besides(session, site, now)
         return lambda: Glance(
             provenance,
-            {one["pass_id"]: one for one in operations.shown(rows)},
+            {one["pass_id"]: one for one in operations.shown(rows, site)},
             sizes,
             told,
             finish_besides(),

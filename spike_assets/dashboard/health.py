@@ -32,7 +32,7 @@ class Health:
         """Say whether the data are fresh and all is well."""
         try:
             found = await self._reader.ask("the dashboard (readyz)", statuses(self._site, self._site.now()))
-            reasons = list(found.reasons)
+            reasons = [*found.reasons, *found.catching_up]
         except SpikeError as error:
             reasons = [str(error)]
         return _answer(request, reasons, 503)

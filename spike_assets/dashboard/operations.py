@@ -13,18 +13,29 @@ from spike_assets.store.ops_tables import PASSES
 from spike_assets.store.store import Session
 from spike_assets.store.tables import TABLES
 
+_RUNS = frozenset({"schedule", "ui"})
+"""What only Dagster starts; backfills and reconciles may come from the command line, too."""
+
 _PASS = tuple(column for column in PASSES.columns if column.name != "process")
 
 
-def passes(session: Session, granularity: Granularity | None, limit: int) -> Finish:
+def passes(session: Session, site: Site, granularity: Granularity | None, limit: int) -> Finish:
     """Read passes, for `GET /api/passes`."""
     rows = session.queries.passes(granularity, limit)
-    return lambda: {"passes": shown(rows)}
+    return lambda: {"passes": shown(rows, site)}
 
 
-def shown(rows: pd.DataFrame) -> list[Record]:
+def shown(rows: pd.DataFrame, site: Site) -> list[Record]:
     """Give passes as the page knows them."""
-    return [one | {"stages": json.loads(one["stages"])} for one in records(rows, _PASS)]
+    return [
+        one | {"stages": json.loads(one["stages"]), "run_url": _run_url(one, site.dagster_url)}
+        for one in records(rows, _PASS)
+    ]
+
+
+def _run_url(one: Record, dagster_url: str | None) -> str | None:
+    """Give where a pass is in Dagster: one that a schedule or the UI launched has the id of its run."""
+    return f"{dagster_url}/runs/{one['pass_id']}" if dagster_url and one["trigger"] in _RUNS else None
 
 
 def operations(site: Site) -> Question:

@@ -48,7 +48,8 @@ class Pace:
     heartbeat: float = 10.0
 
 
-_LIMIT = timedelta(seconds=2)
+_LIMIT = timedelta(seconds=10)
+"""A look waits so long for passes that come one upon another; what it has read by then would have to be read again."""
 _LONGEST_REST = 0.3
 _PURPOSE = "the dashboard, looking for news"
 

@@ -78,7 +78,11 @@ def start(*arguments: str, environment: Mapping[str, str] | None = None, **how: 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     """Wait for the end; give exit code, stdout and stderr."""
     with process:
-        out, err = process.communicate(timeout=PATIENCE)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()  # `with` would wait for it for ever, and it would go on for as long
+            raise
     return process.returncode, out, err
 
 

@@ -26,6 +26,7 @@ def one(granularity: object, ago: timedelta | None, next_run: timedelta, **other
         "newest_candle": None,
         "behind": 0,
         "overdue_since": None,
+        "went_well": None,
         "consecutive_failures": 0,
         "last_error": None,
         "late": (),
@@ -65,6 +66,14 @@ def test_the_board_is_that_of_the_issue_and_more_behind_it() -> None:
         "Source: simulated (a made-up market, no real prices)",
         "Database: data/simulated.duckdb",
     ]
+
+
+def test_what_is_caught_up_with_is_no_fault() -> None:
+    late = {"behind": 40, "overdue_since": NOW - minutes(40 * 60), "went_well": NOW - minutes(0.5)}
+    fine = [one(granularity, minutes(2), minutes(58)) for granularity in (H4, D, W)]
+    lines = board(Status(NOW, "files", "x.duckdb", (one(H1, minutes(2), minutes(0), **late), *fine))).splitlines()
+    assert "System Health: Healthy" in lines
+    assert "Catching up: H1 has 40 candle times to go" in lines
 
 
 def test_what_is_wrong_is_said() -> None:

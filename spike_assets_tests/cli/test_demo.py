@@ -66,7 +66,8 @@ SCHEDULES = """{ schedulesOrError(
 
 def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> None:
     port = free_port()
-    process = start("demo", *SMALL, "--port", str(port), environment={"SPIKE_SOURCE": "files", "PYTHONUNBUFFERED": "1"})
+    environment = {"SPIKE_SOURCE": "files", "PYTHONUNBUFFERED": "1"}
+    process = start("demo", *SMALL, "--live-hours", "7", "--pace", "0", "--port", str(port), environment=environment)
     lines = hear(process, "is ready")
     text = re.sub(r"\[ *\d+ s\]", "[ s]", "\n".join(lines))
     assert text.startswith(
@@ -77,6 +78,9 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     assert "\nSystem Health: Healthy\n" in text
     assert "\nThe newest events at H1:\n\nclosed (UTC)" in text
     assert f"http://127.0.0.1:{port} is ready" in lines[-1]
+    live = hear(process, "from here on at real time: the next candle of H1 closes at ")
+    assert live[0].endswith("the hours up to now pass live, 0 s each: watch them in the dashboard")
+    assert not [line for line in live[1:-1] if "[simulated] " not in line]
 
     nodes = query(port, PARTITIONS)["assetNodes"]
     assert len(nodes) == 20

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -20,11 +19,12 @@ FLAGS = (
     "--disable-sync",
 )
 
-expect.set_options(timeout=20_000)  # two cores are shared: slow is not wrong
-
-needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}; install chromium")
+expect.set_options(timeout=30_000)  # two cores are shared: slow is not wrong
 
 AT_LEAST_ONE = re.compile(r"^[1-9]\d*$")
+
+AWAY = ("WebSocket connection to", "ERR_CONNECTION", "ERR_EMPTY_RESPONSE")
+"""What Chromium itself says of a server that is away."""
 
 _TELL_BREACHES = """
 addEventListener("securitypolicyviolation", (breach) =>
@@ -42,25 +42,44 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, *, expected: tuple[str, ...] = (), **how: Any) -> Iterator[Page]:
+def context(browser: Browser, **how: Any) -> Iterator[BrowserContext]:
+    """Give a person's browser: its window, its cache, its memory.
+
+    Parameters
+    ----------
+    how
+        What `Browser.new_context` takes.
+    """
+    found = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "locale": "en-GB", **how})
+    found.add_init_script(_TELL_BREACHES)
+    yield found
+    found.close()
+
+
+@contextmanager
+def watched(of: BrowserContext, *, expected: tuple[str, ...] = ()) -> Iterator[Page]:
     """Open a page; at its end nothing may have gone wrong but what was expected.
 
     Parameters
     ----------
     expected
         Parts of messages that may come.
-    how
-        What `Browser.new_context` takes.
     """
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "locale": "en-GB", **how})
-    context.add_init_script(_TELL_BREACHES)
-    page = context.new_page()
+    page = of.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     yield page
-    context.close()
-    assert [text for text in wrong if not any(part in text for part in expected)] == []
+    page.close()
+    unexpected = [text for text in wrong if not any(part in text for part in expected)]
+    assert not unexpected, unexpected
+
+
+@contextmanager
+def opened(browser: Browser, *, expected: tuple[str, ...] = (), **how: Any) -> Iterator[Page]:
+    """Open a page in a browser of its own."""
+    with context(browser, **how) as found, watched(found, expected=expected) as page:
+        yield page
 
 
 def ready(page: Page) -> None:

@@ -133,6 +133,18 @@ def _table(granularity: Granularity) -> Table:
     return Table(granularity)
 
 
+@cache
+def closed(granularity: Granularity, at: datetime) -> Window:
+    """Give the candle that closed last by a time; asked for again and again."""
+    return market_hours.last_closed(granularity, at)
+
+
+@cache
+def next_close(granularity: Granularity, at: datetime) -> datetime:
+    """Give when a candle closes next."""
+    return market_hours.next_close(granularity, at)
+
+
 def _by_instrument(rows: pd.DataFrame) -> Iterable[tuple[Any, list[Any]]]:
     for name, part in rows.groupby("instrument", sort=False):
         yield name, part.to_dict("records")
@@ -147,6 +159,7 @@ class Market:
         self.acknowledged: dict[str, str] = {}
         self.silences: dict[str, str] = {}
         self.healthy = True
+        self.behind = 0
         self.passes = [self._pass(n) for n in range(60)]
         for alert in self._seen("D", "alerts")[:-1] + self._seen("H1", "alerts")[:-4]:
             self.acknowledged[alert["alert_id"]] = iso(NOW)
@@ -160,7 +173,7 @@ class Market:
         table = self.tables.get(granularity)
         if table is None:
             return []
-        until = iso(market_hours.last_closed(table.granularity, self.at).start)
+        until = iso(closed(table.granularity, self.at).start)
         return [candle for candle in table.candles.get(name, []) if candle["time"] <= until]
 
     def events(self, **wanted: Any) -> list[Json]:
@@ -211,8 +224,8 @@ class Market:
 
     def _broken_at(self, event: Json) -> str | None:
         broken = self.tables[event["granularity"]].broken_at[event["event_id"]]
-        closed = market_hours.last_closed(GRANULARITIES[event["granularity"]], self.at).start
-        return broken if broken is not None and broken <= iso(closed) else None
+        newest = closed(GRANULARITIES[event["granularity"]], self.at).start
+        return broken if broken is not None and broken <= iso(newest) else None
 
     def levels(self, granularity: str, name: str, start: str) -> list[Json]:
         """Give the levels of the candles from a time on, and the nearest unbroken older ones."""
@@ -246,31 +259,49 @@ class Market:
     def alerts_page(self, page: int = 1, rows: list[Json] | None = None) -> Json:
         """Give a page of alerts."""
         rows = self.alerts() if rows is None else rows
-        return paged("alerts", rows, page) | {"unread": self.unread()}
+        return paged("alerts", rows, page) | {"unread": self.unread(), "unread_hours": 24}
+
+    def alerts_of(self, **wanted: str) -> list[Json]:
+        """Give the alerts that a filter asks for, newest first."""
+        unread = set(self.unread_ids())
+        tests: dict[str, Callable[[Json, str], bool]] = {
+            "instrument": lambda alert, value: value in (alert["instrument"], *alert["members"]),
+            "granularity": lambda alert, value: alert["granularity"] == value,
+            "rule": lambda alert, value: value in alert["rules"],
+            "state": lambda alert, value: (
+                alert["alert_id"] in unread if value == "unread" else alert["acknowledged_at"] is not None
+            ),
+        }
+        asked = {name: value for name, value in wanted.items() if value}
+        return [one for one in self.alerts() if all(tests[name](one, value) for name, value in asked.items())]
 
     def acknowledge(self, ids: Iterable[str]) -> list[Json]:
         """Note that somebody has seen alerts; give the change."""
         chosen = set(ids)
         self.acknowledged |= dict.fromkeys(chosen, iso(self.at))
         rows = [row for row in self.alerts() if row["alert_id"] in chosen]
-        return [{"kind": "alerts", "alerts": rows, "removed": [], "unread": self.unread()}]
+        return [self._rung(rows)]
+
+    def _rung(self, rows: list[Json]) -> Json:
+        total = {"unread": self.unread(), "total": len(self.alerts()), "again": False}
+        return {"kind": "alerts", "alerts": rows, "removed": [], **total}
 
     def advance(self) -> list[Json]:
         """Reveal the next H1 candle of every instrument; give the changes."""
         # The market closes on Friday; nothing is revealed before Sunday.
         before, unread = iso(self.at), self.unread()
-        self.at = market_hours.next_close(H1, self.at) + timedelta(seconds=3)
+        self.at = next_close(H1, self.at) + timedelta(seconds=3)
         self.passes.insert(0, self._pass(0))
         changes: list[Json] = [
             {"kind": "pass", "pass": self.passes[0]},
             {"kind": "status", "status": self.status()},
         ]
         for name, table in self.tables.items():
-            if iso(market_hours.last_closed(table.granularity, self.at).end) > before:
+            if iso(closed(table.granularity, self.at).end) > before:
                 changes += self._closed(name, before)
         rung = [alert for alert in self.alerts() if alert["closed_at"] > before]
         if rung or self.unread() != unread:
-            changes.append({"kind": "alerts", "alerts": rung, "removed": [], "unread": self.unread()})
+            changes.append(self._rung(rung))
         return changes
 
     def _closed(self, granularity: str, before: str) -> list[Json]:
@@ -290,12 +321,13 @@ class Market:
         if not self.healthy:
             each["H4"] |= {"outcome": "failed", "consecutive_failures": 2, "last_error": "the broker answers 503"}
         reasons = [] if self.healthy else ["H4 failed 2 times in a row (the broker answers 503)"]
-        week_close = market_hours.next_close(GRANULARITIES["W"], self.at)
+        week_close = next_close(GRANULARITIES["W"], self.at)
         return {
             "at": iso(self.at),
             "now": iso(self.at),
             "healthy": not reasons,
             "reasons": reasons,
+            "catching_up": [f"H1 has {self.behind} candle times to go"] if self.behind else [],
             "recent_events": sum(len(self.events(granularity=name, since="24h")) for name in self.tables),
             "source": "simulated",
             "simulated": True,
@@ -306,27 +338,28 @@ class Market:
             "instruments": [{"name": name, "decimals": instrument(name).decimals} for name in NAMES],
             "outbox": {"waiting": 2, "dead": 1},
             "feed_lag_seconds": 4.2,
+            "silences": [{"instrument": name, "until": until} for name, until in self.silences.items()],
             "public_url": None,
             "dagster_url": "http://127.0.0.1:3000",
             "may_write": True,
         }
 
     def _granularity(self, granularity: Granularity) -> Json:
-        closed = market_hours.last_closed(granularity, self.at)
-        ran = iso(closed.end + timedelta(seconds=4))
+        newest = closed(granularity, self.at)
+        ran = iso(newest.end + timedelta(seconds=4))
         return {
             "outcome": "ok",
             "last_run": ran,
             "last_success": ran,
             "running_since": None,
             "crashed": None,
-            "last_processed": iso(closed.end),
-            "next_close": iso(market_hours.next_close(granularity, self.at)),
-            "next_run": iso(market_hours.next_tick(granularity, self.at)),
-            "newest_candle": iso(closed.start),
-            "last_candle_closed_at": iso(closed.end),
+            "last_processed": iso(newest.end),
+            "next_close": iso(next_close(granularity, self.at)),
+            "next_run": iso(next_close(granularity, self.at) + timedelta(minutes=5)),
+            "newest_candle": iso(newest.start),
+            "last_candle_closed_at": iso(newest.end),
             "lag_seconds": 0,
-            "behind": 0,
+            "behind": self.behind if granularity is H1 else 0,
             "overdue_since": None,
             "consecutive_failures": 0,
             "last_error": None,
@@ -339,13 +372,15 @@ class Market:
 
     def _pass(self, n: int) -> Json:
         """Give the n-th pass before now."""
-        start = market_hours.last_closed(H1, self.at - timedelta(hours=n)).end
+        start = closed(H1, self.at - timedelta(hours=n)).end
         failed = n % 17 == 9
+        pass_id = f"00000000-0000-4000-8000-{int(start.timestamp()):012d}"
+        trigger = "schedule" if n % 7 else "reconcile"
         stages = dict(zip(("fetch", "candles", "atr", "events", "features", "alerts"), _times(start), strict=True))
         return {
-            "pass_id": f"00000000-0000-4000-8000-{int(start.timestamp()):012d}",
+            "pass_id": pass_id,
             "granularity": "H1" if n % 5 else "H4",
-            "trigger": "schedule" if n % 7 else "reconcile",
+            "trigger": trigger,
             "status": "failed" if failed else "success",
             "window_start": iso(start - timedelta(hours=1)),
             "window_end": iso(start),
@@ -356,6 +391,7 @@ class Market:
             "quarantined": 0,
             "stages": {"fetch": stages["fetch"]} if failed else stages,
             "error": "the broker answers 503; it is tried again with the next tick" if failed else None,
+            "run_url": f"http://127.0.0.1:3000/runs/{pass_id}" if trigger == "schedule" else None,
         }
 
     def operations(self) -> Json:

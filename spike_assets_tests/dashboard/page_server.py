@@ -79,9 +79,6 @@ class Page:
             "/api/alerts": self._alerts,
             "/api/passes": lambda _: {"passes": self.market.passes[:100]},
             "/api/operations": lambda _: self.market.operations(),
-            "/api/silences": lambda _: {
-                "silences": [{"instrument": name, "until": until} for name, until in self.market.silences.items()]
-            },
         }
         return Starlette(
             routes=[
@@ -138,15 +135,9 @@ class Page:
         return JSONResponse(found)
 
     def _alerts(self, request: Request) -> Json:
-        ask = request.query_params
-        rows = [
-            row
-            for row in self.market.alerts()
-            if ask.get("instrument") in {None, "", row["instrument"]}
-            and ask.get("granularity") in {None, "", row["granularity"]}
-            and (not ask.get("rule") or ask["rule"] in row["rules"])
-        ]
-        return self.market.alerts_page(int(ask.get("page", "1")), rows)
+        ask = dict(request.query_params)
+        page = int(ask.pop("page", "1"))
+        return self.market.alerts_page(page, self.market.alerts_of(**ask))
 
     async def _acknowledge(self, request: Request) -> Response:
         self.feed.push(self.market.acknowledge([request.path_params["alert_id"]]))
@@ -159,10 +150,12 @@ class Page:
     async def _silence(self, request: Request) -> Response:
         asked = await request.json()
         self.market.silences[asked["instrument"]] = iso(self.market.at + timedelta(hours=2))
+        self.feed.push([{"kind": "status", "status": self.market.status()}])
         return Response(status_code=204)
 
     async def _end_silence(self, request: Request) -> Response:
         self.market.silences.pop(request.path_params["instrument"], None)
+        self.feed.push([{"kind": "status", "status": self.market.status()}])
         return Response(status_code=204)
 
     async def _live(self, socket: WebSocket) -> None:
@@ -219,9 +212,11 @@ class Strict:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
+                # The real server has files asked for each time; here they are the same for a whole test.
+                lasting = b"max-age=600" if scope["path"].startswith("/static/") else b"no-cache"
                 message["headers"] += [
                     (b"content-security-policy", POLICY.encode()),
-                    (b"cache-control", b"no-cache"),
+                    (b"cache-control", lasting),
                 ]
             await send(message)
 

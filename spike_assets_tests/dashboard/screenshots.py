@@ -1,16 +1,18 @@
 """Pictures of the page: desktop and phone, light and dark.
 
-By hand: `python -m spike_assets_tests.dashboard.screenshots OUTDIR`.
+By hand: `python -m spike_assets_tests.dashboard.screenshots OUTDIR`, or `make screenshots` for those of the README.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from spike_assets_tests.dashboard.page_browser import chromium, ready
+from spike_assets_tests.dashboard.page_browser import chromium, opened, ready
 from spike_assets_tests.dashboard.page_market import Market
 from spike_assets_tests.dashboard.page_server import Server
 
@@ -26,44 +28,61 @@ class Screen:
     scale: int = 1
 
 
-SCREENS = (Screen("desktop", 1440, 900), Screen("phone", 390, 844, phone=True, scale=2))
+DESKTOP, PHONE = Screen("desktop", 1440, 900), Screen("phone", 390, 844, phone=True, scale=2)
+THEMES = ("light", "dark")
 VIEWS = ("chart", "event", "events", "alerts", "operations")
 
 
-def take(folder: Path, views: tuple[str, ...] = VIEWS) -> list[Path]:
-    """Take all pictures; give where they are."""
+@dataclass(frozen=True)
+class Picture:
+    """What is to be seen in a file."""
+
+    name: str
+    screen: Screen
+    theme: str
+    view: str
+
+
+README = (
+    Picture("dashboard", DESKTOP, "light", "event"),
+    Picture("dashboard-dark", DESKTOP, "dark", "chart"),
+    Picture("dashboard-phone", PHONE, "dark", "alerts"),
+    Picture("dashboard-phone-light", PHONE, "light", "chart"),
+)
+
+
+def every(views: Sequence[str]) -> list[Picture]:
+    """Give the pictures of some views on every screen in both themes."""
+    screens = (DESKTOP, PHONE)
+    return [Picture(f"{s.name}-{theme}-{view}", s, theme, view) for s in screens for theme in THEMES for view in views]
+
+
+def take(folder: Path, pictures: Sequence[Picture]) -> Iterator[Path]:
+    """Take pictures; give where they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    market = Market()
-    found = []
-    with Server(market) as server:
-        for screen in SCREENS:
+    with Server(Market()) as server:
+        for screen in (DESKTOP, PHONE):
             # A chart measures real pixels: an emulated scale alone leaves it blurred.
             with chromium(f"--force-device-scale-factor={screen.scale}") as browser:
-                for theme in ("light", "dark"):
-                    found += _take(browser, server, screen, theme, folder, views)
-    return found
+                for picture in pictures:
+                    if picture.screen is screen:
+                        yield _take(browser, server, picture, folder / f"{picture.name}.png")
 
 
-def _take(
-    browser: Browser, server: Server, screen: Screen, theme: str, folder: Path, views: tuple[str, ...]
-) -> list[Path]:
-    context = browser.new_context(
-        viewport={"width": screen.width, "height": screen.height},
-        color_scheme="dark" if theme == "dark" else "light",
-        device_scale_factor=screen.scale,
-        has_touch=screen.phone,
-        is_mobile=screen.phone,
-        reduced_motion="reduce",
-    )
-    page = context.new_page()
-    found = []
-    for view in views:
-        _open(page, server, view)
-        path = folder / f"{screen.name}-{theme}-{view}.png"
-        page.screenshot(path=path, full_page=screen.phone and view == "chart")
-        found.append(path)
-    context.close()
-    return found
+def _take(browser: Browser, server: Server, picture: Picture, path: Path) -> Path:
+    screen = picture.screen
+    how: dict[str, Any] = {
+        "viewport": {"width": screen.width, "height": screen.height},
+        "color_scheme": picture.theme,
+        "device_scale_factor": screen.scale,
+        "has_touch": screen.phone,
+        "is_mobile": screen.phone,
+        "reduced_motion": "reduce",
+    }
+    with opened(browser, **how) as page:
+        _open(page, server, picture.view)
+        page.screenshot(path=path)
+    return path
 
 
 def _open(page: Page, server: Server, view: str) -> None:
@@ -85,8 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--views", nargs="*", choices=VIEWS, default=VIEWS)
+    parser.add_argument("--readme", action="store_true", help="only those of the README, by their names there")
     chosen = parser.parse_args(arguments)
-    for path in take(chosen.folder, tuple(chosen.views)):
+    for path in take(chosen.folder, README if chosen.readme else every(chosen.views)):
         sys.stdout.write(f"{path}\n")
 
 

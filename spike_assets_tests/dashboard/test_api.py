@@ -13,13 +13,21 @@ from spike_assets.dashboard import events
 from spike_assets.granularity import H1
 from spike_assets.store.tables import FEATURES
 from spike_assets_tests.alerts.desk import NAMES, Desk
+from spike_assets_tests.dashboard.conftest import Visits
 from spike_assets_tests.dashboard.offices import OWN, TestClient, visitor
 from spike_assets_tests.pipeline.markets import hour
 from spike_assets_tests.support import FOREVER, plain, stored_candles, tables
 
 
 @pytest.fixture
-def client(desk: Desk) -> Iterator[TestClient]:
+def client(visits: Visits) -> TestClient:
+    """Give a client for tests that change nothing; what `desk` holds is the same."""
+    return visits()
+
+
+@pytest.fixture
+def own(desk: Desk) -> Iterator[TestClient]:
+    """Give a client over `desk` itself."""
     with visitor(desk) as found:
         yield found
 
@@ -199,13 +207,16 @@ def test_every_sort_sorts(client: TestClient) -> None:
             assert found == there + [None] * (len(found) - len(there))
 
 
-def test_events_come_in_pages(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = get(client, "/api/events", granularity="H1")["events"]
+def test_events_come_in_pages(own: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = get(own, "/api/events", granularity="H1")["events"]
     monkeypatch.setattr(events, "PAGE", 2)
-    pages = [get(client, "/api/events", page=n, suspect="false") for n in (1, 2, 3)]
+    pages = [get(own, "/api/events", page=n, suspect="false") for n in (1, 2, 3)]
     assert [len(page["events"]) for page in pages] == [2, 2, 1]
     assert [one for page in pages for one in page["events"]] == whole
     assert {(page["total"], page["pages"]) for page in pages} == {(5, 3)}
+    larger = [get(own, "/api/events", page=n, limit=4) for n in (1, 2)]
+    assert [one for page in larger for one in page["events"]] == whole
+    assert [len(page["events"]) for page in larger] == [4, 1]
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 5, 6])
@@ -281,6 +292,9 @@ def test_alerts(client: TestClient, desk: Desk) -> None:
         ({"rule": "simultaneous"}, ["*"]),
         ({"rule": "psychological_level", "since": "2h"}, ["EUR_GBP", "EUR_USD", "GBP_USD"]),
         ({"granularity": "D"}, []),
+        ({"state": "acknowledged"}, []),
+        ({"state": "unread", "instrument": "GBP_USD"}, ["*", "GBP_USD"]),
+        ({"state": "unread", "since": iso(23.5)}, ["*", "EUR_GBP", "EUR_USD", "GBP_USD", "EUR_USD"]),
         ({"granularity": "H1", "since": iso(23.5)}, ["*", "EUR_GBP", "EUR_USD", "GBP_USD", "EUR_USD"]),
         ({"page": 2}, []),
     ],
@@ -301,6 +315,8 @@ def test_what_is_acknowledged_is_remembered_and_no_longer_unread(desk: Desk) -> 
         told = get(client, "/api/alerts")
         assert (told["alerts"][0]["acknowledged_at"], told["unread"]) == (iso(30 + 1 / 12), 5)
         assert [one["acknowledged_at"] for one in told["alerts"][1:]] == [None] * 5
+        assert get(client, "/api/alerts", state="acknowledged")["alerts"] == told["alerts"][:1]
+        assert get(client, "/api/alerts", state="unread")["alerts"] == told["alerts"][1:]
         assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 204
         assert get(client, "/api/alerts")["unread"] == 0
 
@@ -308,7 +324,8 @@ def test_what_is_acknowledged_is_remembered_and_no_longer_unread(desk: Desk) -> 
 def test_what_is_old_is_not_unread(desk: Desk) -> None:
     with visitor(desk) as client:
         desk.later(hours=17)
-        assert get(client, "/api/alerts")["unread"] == 5
+        told = get(client, "/api/alerts", state="unread")
+        assert (told["total"], told["unread"], told["unread_hours"]) == (5, 5, 24)
         desk.later(hours=48)
         assert get(client, "/api/alerts")["unread"] == 0
 
@@ -321,20 +338,20 @@ def test_an_alert_that_is_none_cannot_be_acknowledged(client: TestClient) -> Non
 # --- silences ---------------------------------------------------------------------------------------------------------
 
 
-def test_silences(client: TestClient, desk: Desk) -> None:
-    assert client.post("/api/silences", json={"instrument": "eur_usd", "for": "2h"}, headers=OWN).status_code == 204
-    assert client.post("/api/silences", json={"instrument": "*", "for": "30m"}, headers=OWN).status_code == 204
-    told = get(client, "/api/silences")["silences"]
+def test_silences(own: TestClient, desk: Desk) -> None:
+    assert own.post("/api/silences", json={"instrument": "eur_usd", "for": "2h"}, headers=OWN).status_code == 204
+    assert own.post("/api/silences", json={"instrument": "*", "for": "30m"}, headers=OWN).status_code == 204
+    told = get(own, "/api/silences")["silences"]
     assert told == [
         {"instrument": "*", "until": iso(30.5 + 1 / 12)},
         {"instrument": "EUR_USD", "until": iso(32 + 1 / 12)},
     ]
     with desk.pipeline.store.reading(FOREVER) as session:
         assert set(session.outbox.silences(desk.now)) == {"*", "EUR_USD"}
-    assert client.delete("/api/silences/*", headers=OWN).status_code == 204
-    assert [one["instrument"] for one in get(client, "/api/status")["silences"]] == ["EUR_USD"]
-    assert client.delete("/api/silences/EUR_USD", headers=OWN).status_code == 204
-    assert get(client, "/api/silences") == {"silences": []}
+    assert own.delete("/api/silences/*", headers=OWN).status_code == 204
+    assert [one["instrument"] for one in get(own, "/api/status")["silences"]] == ["EUR_USD"]
+    assert own.delete("/api/silences/EUR_USD", headers=OWN).status_code == 204
+    assert get(own, "/api/silences") == {"silences": []}
 
 
 @pytest.mark.parametrize(
@@ -375,6 +392,15 @@ def test_passes(client: TestClient) -> None:
     assert get(client, "/api/passes", granularity="D")["passes"] == []
 
 
+def test_a_pass_that_dagster_launched_leads_to_its_run(desk: Desk) -> None:
+    desk.run(31, trigger="schedule")
+    desk.run(32)
+    with visitor(desk, dagster_url="http://127.0.0.1:3000") as client:
+        by_hand, scheduled, *_ = get(client, "/api/passes")["passes"]
+        assert by_hand["run_url"] is None
+        assert scheduled["run_url"] == f"http://127.0.0.1:3000/runs/{scheduled['pass_id']}"
+
+
 def test_operations(desk: Desk) -> None:
     desk.omit("EUR_CHF", 30)
     desk.run(31)
@@ -411,6 +437,7 @@ def test_operations(desk: Desk) -> None:
         ("/api/events?since=9999d", "since: '9999d' is no length of time"),
         ("/api/events?suspect=yes", "suspect: 'yes' is none of true, false"),
         ("/api/events?sort=price", "sort: 'price' is none of -closed_at, closed_at"),
+        ("/api/events?limit=1001", "limit: '1001' is no whole number from 1 to 1000"),
         ("/api/events?page=0", "page: '0' is no whole number from 1 to 1000000"),
         ("/api/events?page=1e3", "page: '1e3' is no whole number"),
         ("/api/events?page=%C2%B2", "page: '²' is no whole number"),
@@ -420,6 +447,7 @@ def test_operations(desk: Desk) -> None:
         ("/api/candles?instrument=EUR_USD&instrument=USD_JPY", "instrument is given 2 times; give it once"),
         ("/api/candles?instrument=EUR_USD&before=2025-13-01", "before: '2025-13-01' is no time"),
         ("/api/levels?instrument=EUR_USD", "from is missing: events whose candle opens at or after this time"),
+        ("/api/alerts?state=read", "state: 'read' is none of unread, acknowledged"),
         ("/api/alerts?rule=x", "rule: 'x' is none of psychological_level, volume_spike, pattern_completion, simultane"),
         ("/api/passes?limit=x", "limit: 'x' is no whole number from 1 to 1000"),
     ],

@@ -1,11 +1,7 @@
 """The feed as pages have it: over Starlette's client, and over a real server that may be killed."""
 
-import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +9,14 @@ from typing import Any
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
-from websockets.asyncio.client import connect as connect_async
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from spike_assets.dashboard.live import since
 from spike_assets.dashboard.watcher import Pace
-from spike_assets_tests.alerts.desk import NAMES, Desk
+from spike_assets_tests.alerts.desk import Desk
 from spike_assets_tests.cli.running import PATIENCE
-from spike_assets_tests.cli.test_children import free_port
-from spike_assets_tests.dashboard import offices
 from spike_assets_tests.dashboard.offices import LIVE, OWN, TestClient, visitor
+from spike_assets_tests.dashboard.served import Served
 from spike_assets_tests.pipeline.markets import hour
 
 Hear = Callable[[], Any]
@@ -159,51 +153,6 @@ def test_pages_that_go_are_forgotten(desk: Desk) -> None:
 # --- over a real server -----------------------------------------------------------------------------------------------
 
 
-class Server:
-    """`python -m spike_assets.dashboard` over a platform's store."""
-
-    def __init__(self, desk: Desk, log: Path) -> None:
-        self.port = free_port()
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SPIKE_")},
-            "SPIKE_DATABASE": desk.pipeline.store.url,
-            "SPIKE_INSTRUMENTS": ",".join(NAMES),
-            "SPIKE_ATR_PERIOD": "2",
-            "SPIKE_DASHBOARD_PORT": str(self.port),
-        }
-        self._log = log
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "spike_assets.dashboard"],
-                env=self._environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def end(self, number: signal.Signals) -> int:
-        assert self.process
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    @contextmanager
-    def page(self, known: int | None = None) -> Iterator[ClientConnection]:
-        """Connect, again and again until somebody listens."""
-        url = f"ws://127.0.0.1:{self.port}/api/live" + ("" if known is None else f"?since={known}")
-        while True:
-            assert self.process
-            assert self.process.poll() is None, self._log.read_text(encoding="utf-8")
-            try:
-                connection = connect(url, open_timeout=PATIENCE, compression=None)
-            except OSError:
-                continue
-            with connection:
-                yield connection
-            return
-
-
 def hearing(connection: ClientConnection) -> Hear:
     """Give what waits for the next frame that is no heartbeat."""
 
@@ -217,26 +166,12 @@ def hearing(connection: ClientConnection) -> Hear:
 
 
 @pytest.fixture
-def server(desk: Desk, tmp_path: Path) -> Iterator[Server]:
-    found = Server(desk, tmp_path / "server.log")
-    found.start()
-    yield found
-    assert found.process
-    if found.process.poll() is None:
-        found.end(signal.SIGKILL)
+def server(desk: Desk, tmp_path: Path) -> Iterator[Served]:
+    with Served.over(desk, tmp_path / "server.log") as found:
+        yield found
 
 
-def test_a_real_server_tells_of_passes_and_goes_when_it_is_told(desk: Desk, server: Server) -> None:
-    with server.page() as connection:
-        hear = hearing(connection)
-        assert hear()["type"] == "snapshot"
-        desk.run(31)
-        assert closes(until(hear, "candles"), "EUR_USD") == [iso(30)]
-        assert server.end(signal.SIGTERM) == 0
-    assert "Traceback" not in server._log.read_text(encoding="utf-8")
-
-
-def test_a_server_that_is_killed_and_started_again(desk: Desk, server: Server) -> None:
+def test_a_server_that_is_killed_and_started_again_and_goes_when_it_is_told(desk: Desk, server: Served) -> None:
     with server.page() as connection:
         hear = hearing(connection)
         hear()
@@ -256,6 +191,8 @@ def test_a_server_that_is_killed_and_started_again(desk: Desk, server: Server) -
         assert closes(deltas, "EUR_USD") == [iso(32)]
     with server.page(snapshot["seq"]) as connection:
         assert closes(until(hearing(connection), "candles"), "EUR_USD") == [iso(32)]
+        assert server.end(signal.SIGTERM) == 0
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")
 
 
 def test_a_slow_page_takes_a_new_snapshot(desk: Desk) -> None:
@@ -277,33 +214,3 @@ def test_a_slow_page_takes_a_new_snapshot(desk: Desk) -> None:
             client.portal.call(flood)
             assert hear()["type"] == "reset"
         assert hub.resets == 2
-
-
-def test_many_pages_hear_the_same(begun: Path, tmp_path: Path) -> None:
-    desk = offices.copy(begun, tmp_path)
-    server = Server(desk, tmp_path / "server.log")
-    server.start()
-
-    async def all_of_them() -> None:
-        url = f"ws://127.0.0.1:{server.port}/api/live"
-        pages = [await connect_async(url, compression=None) for _ in range(20)]
-        seqs = {json.loads(await page_.recv())["seq"] for page_ in pages}
-        await asyncio.to_thread(desk.run, 31)
-        heard = []
-        for page_ in pages:
-            deltas: list[dict[str, Any]] = []
-            while not closes(deltas, "EUR_USD"):
-                frame = json.loads(await asyncio.wait_for(page_.recv(), PATIENCE))
-                if frame["type"] == "delta":
-                    deltas.append(frame)
-            heard.append(json.dumps(deltas))
-            await page_.close()
-        assert len(seqs) == 1
-        assert len(set(heard)) == 1
-
-    try:
-        with server.page():
-            pass
-        asyncio.run(all_of_them())
-    finally:
-        server.end(signal.SIGTERM)

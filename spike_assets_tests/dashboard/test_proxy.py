@@ -20,10 +20,10 @@ from websockets.sync.client import connect
 
 from spike_assets_tests.alerts.desk import Desk
 from spike_assets_tests.cli.test_children import free_port
-from spike_assets_tests.dashboard.test_live import Server
+from spike_assets_tests.dashboard.served import Served
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
-NGINX = shutil.which("nginx")
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PASSWORD = base64.b64encode(b"me:secret").decode()
 INSECURE = ssl._create_unverified_context()  # noqa: S323 - the certificate is made for the test
 
@@ -75,11 +75,8 @@ def proxy(desk: Desk, tmp_path: Path) -> Iterator[int]:
     (tmp_path / "passwords").write_text("me:{PLAIN}secret\n", encoding="utf-8")
     dagster = ThreadingHTTPServer(("127.0.0.1", 0), Dagster)
     threading.Thread(target=dagster.serve_forever, daemon=True).start()
-    server = Server(desk, tmp_path / "server.log")
-    server._environment["SPIKE_PUBLIC_URL"] = "https://spike.example.com"
+    server = Served.over(desk, tmp_path / "server.log", SPIKE_PUBLIC_URL="https://spike.example.com")
     server.start()
-    with server.page():
-        pass
     port = free_port()
     configured = tmp_path / "nginx.conf"
     configured.write_text(configuration(tmp_path, port, dagster.server_address[1], server.port), encoding="utf-8")

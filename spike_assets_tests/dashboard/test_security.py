@@ -14,6 +14,7 @@ from spike_assets.dashboard.pages import STATIC
 from spike_assets.dashboard.security import COOKIE, HEADERS, Doors, Sessions
 from spike_assets.errors import SettingsError
 from spike_assets_tests.alerts.desk import Desk
+from spike_assets_tests.dashboard.conftest import Visits
 from spike_assets_tests.dashboard.offices import (
     HOME,
     HOST,
@@ -62,13 +63,13 @@ def refusal(client: TestClient, headers: dict[str, str]) -> int:
         ("", 403),
     ],
 )
-def test_hosts(desk: Desk, host: str, status: int) -> None:
-    with visitor(desk, public_url=PUBLIC, dashboard_hosts="other.example.com") as client:
-        for path in ("/", "/api/silences", "/static/favicon.svg", "/metrics"):
-            assert client.get(path, headers={"Host": host}).status_code == status, path
-        assert client.get("/healthz", headers={"Host": host}).json() == (
-            {"ok": True} | ({"reasons": []} if status == 200 else {})
-        )
+def test_hosts(visits: Visits, host: str, status: int) -> None:
+    client = visits(public_url=PUBLIC, dashboard_hosts="other.example.com")
+    for path in ("/", "/api/silences", "/static/favicon.svg", "/metrics"):
+        assert client.get(path, headers={"Host": host}).status_code == status, path
+    assert client.get("/healthz", headers={"Host": host}).json() == (
+        {"ok": True} | ({"reasons": []} if status == 200 else {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,26 +89,26 @@ def test_hosts(desk: Desk, host: str, status: int) -> None:
         ("", 403),
     ],
 )
-def test_origins(desk: Desk, origin: str, status: int) -> None:
-    with visitor(desk, public_url=PUBLIC) as client:
-        assert client.get("/api/silences", headers={"Origin": origin}).status_code == status
-        assert client.post("/api/alerts/acknowledge", headers={**OWN, "Origin": origin}).status_code == (
-            204 if status == 200 else 403
-        )
+def test_origins(visits: Visits, origin: str, status: int) -> None:
+    client = visits(public_url=PUBLIC)
+    assert client.get("/api/silences", headers={"Origin": origin}).status_code == status
+    assert client.post("/api/alerts/acknowledge", headers={**OWN, "Origin": origin}).status_code == (
+        204 if status == 200 else 403
+    )
 
 
-def test_what_another_site_embeds_is_refused_and_its_links_are_followed(desk: Desk) -> None:
-    with visitor(desk) as client:
-        fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-        assert client.get("/api/silences", headers=fetched).status_code == 403
-        followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-        assert client.get("/?event=x", headers=followed).status_code == 200
+def test_what_another_site_embeds_is_refused_and_its_links_are_followed(visits: Visits) -> None:
+    client = visits()
+    fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert client.get("/api/silences", headers=fetched).status_code == 403
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/?event=x", headers=followed).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": ELSEWHERE}, {"Origin": "null"}])
-def test_the_feed_is_refused_to_other_sites(desk: Desk, headers: dict[str, str]) -> None:
-    with visitor(desk) as client:
-        assert refusal(client, headers) == 403
+def test_the_feed_is_refused_to_other_sites(visits: Visits, headers: dict[str, str]) -> None:
+    client = visits()
+    assert refusal(client, headers) == 403
 
 
 # --- the token --------------------------------------------------------------------------------------------------------
@@ -131,47 +132,47 @@ def test_the_feed_is_refused_to_other_sites(desk: Desk, headers: dict[str, str])
         ("/nowhere", 401),
     ],
 )
-def test_what_a_stranger_sees(desk: Desk, path: str, status: int) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        for headers in (
-            {},
-            {"Authorization": f"Bearer {TOKEN}x"},
-            {"Authorization": TOKEN},
-            {"Cookie": f"{COOKIE}={TOKEN}"},
-        ):
-            assert client.get(path, headers=headers).status_code == status
-        answer = client.get(f"{path}?token={TOKEN}")
-        assert answer.status_code == status
-        if path == "/readyz":
-            assert answer.json() == {"ok": False}
-        assert client.get(path, headers=BEARER).status_code != 401
+def test_what_a_stranger_sees(visits: Visits, path: str, status: int) -> None:
+    client = visits(dashboard_token=TOKEN)
+    for headers in (
+        {},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": TOKEN},
+        {"Cookie": f"{COOKIE}={TOKEN}"},
+    ):
+        assert client.get(path, headers=headers).status_code == status
+    answer = client.get(f"{path}?token={TOKEN}")
+    assert answer.status_code == status
+    if path == "/readyz":
+        assert answer.json() == {"ok": False}
+    assert client.get(path, headers=BEARER).status_code != 401
 
 
-def test_a_stranger_changes_nothing(desk: Desk) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 401
-        assert refusal(client, {}) == 401
-        with client.websocket_connect(LIVE, headers=BEARER) as feed:
-            assert feed.receive_json()["type"] == "snapshot"
+def test_a_stranger_changes_nothing(visits: Visits) -> None:
+    client = visits(dashboard_token=TOKEN)
+    assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 401
+    assert refusal(client, {}) == 401
+    with client.websocket_connect(LIVE, headers=BEARER) as feed:
+        assert feed.receive_json()["type"] == "snapshot"
 
 
-def test_logging_in_and_out(desk: Desk) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        form = client.get("/login", params={"next": "instrument=EUR_USD&granularity=H1"})
-        assert 'value="instrument=EUR_USD&amp;granularity=H1"' in form.text
-        answer = log_in(client, next="instrument=EUR_USD&granularity=H1")
-        assert (answer.status_code, answer.headers["location"]) == (303, "./?instrument=EUR_USD&granularity=H1")
-        cookie = answer.headers["set-cookie"]
-        assert re.fullmatch(rf"{COOKIE}=[\w-]{{43}}; HttpOnly; Path=/; SameSite=strict", cookie)
-        assert TOKEN not in cookie
-        assert client.get("/api/status").json()["may_write"] is True
-        assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 204
-        assert client.get("/login").headers["location"] == "./"
-        with client.websocket_connect(LIVE) as feed:
-            assert feed.receive_json()["type"] == "snapshot"
-        assert client.post("/logout", headers={"Origin": HOME}).headers["location"] == "./login"
-        client.cookies.set(COOKIE, cookie.split("=", 1)[1].split(";")[0])
-        assert client.get("/api/status").status_code == 401
+def test_logging_in_and_out(visits: Visits) -> None:
+    client = visits(dashboard_token=TOKEN)
+    form = client.get("/login", params={"next": "instrument=EUR_USD&granularity=H1"})
+    assert 'value="instrument=EUR_USD&amp;granularity=H1"' in form.text
+    answer = log_in(client, next="instrument=EUR_USD&granularity=H1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./?instrument=EUR_USD&granularity=H1")
+    cookie = answer.headers["set-cookie"]
+    assert re.fullmatch(rf"{COOKIE}=[\w-]{{43}}; HttpOnly; Path=/; SameSite=strict", cookie)
+    assert TOKEN not in cookie
+    assert client.get("/api/status").json()["may_write"] is True
+    assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 204
+    assert client.get("/login").headers["location"] == "./"
+    with client.websocket_connect(LIVE) as feed:
+        assert feed.receive_json()["type"] == "snapshot"
+    assert client.post("/logout", headers={"Origin": HOME}).headers["location"] == "./login"
+    client.cookies.set(COOKIE, cookie.split("=", 1)[1].split(";")[0])
+    assert client.get("/api/status").status_code == 401
 
 
 def test_a_session_ends_with_its_server(desk: Desk) -> None:
@@ -183,32 +184,32 @@ def test_a_session_ends_with_its_server(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", TOKEN[:-1], TOKEN.upper(), "é" * 20, "\udcff"])
-def test_the_wrong_token(desk: Desk, token: str) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        body = b"token=" + token.encode("utf-8", "surrogateescape")
-        answer = client.post("/login", content=body, headers={"Origin": HOME})
-        assert answer.status_code == 401
-        assert "set-cookie" not in answer.headers
-        assert 'role="alert"' in answer.text
+def test_the_wrong_token(visits: Visits, token: str) -> None:
+    client = visits(dashboard_token=TOKEN)
+    body = b"token=" + token.encode("utf-8", "surrogateescape")
+    answer = client.post("/login", content=body, headers={"Origin": HOME})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert 'role="alert"' in answer.text
 
 
 @pytest.mark.parametrize("view", ["//evil.example", "/x", 'x"><script>', "a=b\r\nSet-Cookie: x=y", "x" * 600])
-def test_logging_in_leads_nowhere_else(desk: Desk, view: str) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        assert "<script" not in client.get("/login", params={"next": view}).text
-        assert log_in(client, next=view).headers["location"] == "./"
+def test_logging_in_leads_nowhere_else(visits: Visits, view: str) -> None:
+    client = visits(dashboard_token=TOKEN)
+    assert "<script" not in client.get("/login", params={"next": view}).text
+    assert log_in(client, next=view).headers["location"] == "./"
 
 
-def test_logging_in_is_not_done_from_elsewhere(desk: Desk) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        for headers in ({}, {"Origin": ELSEWHERE}, {"Origin": "null"}):
-            assert client.post("/login", data={"token": TOKEN}, headers=headers).status_code == 403
+def test_logging_in_is_not_done_from_elsewhere(visits: Visits) -> None:
+    client = visits(dashboard_token=TOKEN)
+    for headers in ({}, {"Origin": ELSEWHERE}, {"Origin": "null"}):
+        assert client.post("/login", data={"token": TOKEN}, headers=headers).status_code == 403
 
 
-def test_a_cookie_over_tls_stays_there(desk: Desk) -> None:
-    with visitor(desk, dashboard_token=TOKEN, public_url=PUBLIC) as client:
-        answer = client.post("/login", data={"token": TOKEN}, headers={"Origin": "https://spike.example.com"})
-        assert "; Secure" in answer.headers["set-cookie"]
+def test_a_cookie_over_tls_stays_there(visits: Visits) -> None:
+    client = visits(dashboard_token=TOKEN, public_url=PUBLIC)
+    answer = client.post("/login", data={"token": TOKEN}, headers={"Origin": "https://spike.example.com"})
+    assert "; Secure" in answer.headers["set-cookie"]
 
 
 def test_of_too_many_sessions_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,50 +235,48 @@ def test_of_too_many_sessions_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -
         ({**OWN, "Sec-Fetch-Site": "same-origin"}, 204),
     ],
 )
-def test_writing_without_a_token(desk: Desk, headers: dict[str, str], status: int) -> None:
-    with visitor(desk) as client:
-        for method, path, body in (
-            ("POST", "/api/alerts/acknowledge", None),
-            ("POST", "/api/silences", {"instrument": "*", "for": "1h"}),
-            ("DELETE", "/api/silences/*", None),
-        ):
-            assert client.request(method, path, json=body, headers=headers).status_code == status
+def test_writing_without_a_token(visits: Visits, headers: dict[str, str], status: int) -> None:
+    client = visits()
+    for method, path, body in (
+        ("POST", "/api/alerts/acknowledge", None),
+        ("POST", "/api/silences", {"instrument": "*", "for": "1h"}),
+        ("DELETE", "/api/silences/*", None),
+    ):
+        assert client.request(method, path, json=body, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [(OWN, 401), ({**OWN, **BEARER}, 204), ({"X-Spike": "1", **BEARER}, 204), (BEARER, 403)],
 )
-def test_writing_with_a_token(desk: Desk, headers: dict[str, str], status: int) -> None:
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        assert client.post("/api/alerts/acknowledge", headers=headers).status_code == status
+def test_writing_with_a_token(visits: Visits, headers: dict[str, str], status: int) -> None:
+    client = visits(dashboard_token=TOKEN)
+    assert client.post("/api/alerts/acknowledge", headers=headers).status_code == status
 
 
 # --- what a browser is told -------------------------------------------------------------------------------------------
 
 
-def test_every_answer_has_the_headers(desk: Desk) -> None:
-    with visitor(desk) as client:
-        for path in ("/", "/login", "/api/status", "/api/docs", "/nowhere", "/static/favicon.svg", "/api/events.csv"):
-            answer = client.get(path)
-            assert {name: answer.headers[name] for name in HEADERS} == dict(HEADERS)
-            assert answer.headers["cache-control"] == (
-                "no-cache" if path in ("/", "/static/favicon.svg") else "no-store"
-            )
-        assert client.get("/", headers={"Host": "evil.example"}).headers["x-frame-options"] == "DENY"
+def test_every_answer_has_the_headers(visits: Visits) -> None:
+    client = visits()
+    for path in ("/", "/login", "/api/status", "/api/docs", "/nowhere", "/static/favicon.svg", "/api/events.csv"):
+        answer = client.get(path)
+        assert {name: answer.headers[name] for name in HEADERS} == dict(HEADERS)
+        assert answer.headers["cache-control"] == ("no-cache" if path in ("/", "/static/favicon.svg") else "no-store")
+    assert client.get("/", headers={"Host": "evil.example"}).headers["x-frame-options"] == "DENY"
 
 
-def test_nothing_inline_is_allowed_and_nothing_inline_is_there(desk: Desk) -> None:
+def test_nothing_inline_is_allowed_and_nothing_inline_is_there(visits: Visits) -> None:
     policy = HEADERS["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'self'" in policy
-    with visitor(desk, dashboard_token=TOKEN, headers=BEARER) as client:
-        for path in ("/", "/api/docs"):
-            text = client.get(path).text
-            assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|javascript:", text), path
-            assert not re.search(r"src=\"(?:https?:)?//|<link[^>]*href=\"(?:https?:)?//", text), path
-    with visitor(desk, dashboard_token=TOKEN) as client:
-        assert not re.search(r"<script|<style|\bstyle=|\bon\w+=", client.get("/login").text)
+    client = visits(dashboard_token=TOKEN, headers=BEARER)
+    for path in ("/", "/api/docs"):
+        text = client.get(path).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|javascript:", text), path
+        assert not re.search(r"src=\"(?:https?:)?//|<link[^>]*href=\"(?:https?:)?//", text), path
+    client = visits(dashboard_token=TOKEN)
+    assert not re.search(r"<script|<style|\bstyle=|\bon\w+=", client.get("/login").text)
 
 
 def test_the_chart_library_may_add_its_one_style() -> None:

@@ -31,7 +31,7 @@ from spike_assets_tests.defs.running import (
     run,
     state,
 )
-from spike_assets_tests.support import FrameSource, hashes
+from spike_assets_tests.support import FOREVER, FrameSource, hashes
 
 STAGES = ("candles", "atr", "events", "features", "alerts")
 SINGLES = 8
@@ -190,6 +190,8 @@ def test_the_pass_is_recorded(instance: dg.DagsterInstance, tags: dict[str, str]
     run(pipeline, KEYS[:1], instance, tags=tags)
     (recorded,) = passes(pipeline)
     assert (recorded["trigger"], recorded["status"]) == (trigger, "success")
+    with pipeline.store.reading(FOREVER) as session:  # the dashboard links to the run
+        assert session.queries.passes(H1, 1)["pass_id"].tolist() == [instance.get_runs()[0].run_id]
     assert tuple(json.loads(recorded["stages"])) == STAGES
     after = state(pipeline)
     assert after

@@ -1,394 +1,183 @@
-// The feed of alerts: reasons, who was told, what is unread, silences. How many are unread elsewhere is badge.js.
+// Alerts where they are read: the newest beside the chart, and the view of all of them with its filter and silences.
 
-import { acknowledge, acknowledgeAll, endSilence, getAlerts, getSilences, silence } from "./api.js";
-import { announce, byId, h, options, put, say } from "./dom.js";
-import { RULE_WORDS } from "./events.js";
-import { count, fixed, pair } from "./numbers.js";
-import { emit, instruments, on, state } from "./state.js";
-import { brief, moment, now } from "./time.js";
-import { link } from "./url.js";
-import { reasonWords } from "./words.js";
+import { AlertList, acknowledgesAll } from "./alert-list.js";
+import { getAlerts, query } from "./api.js";
+import { choice, h, put, say } from "./dom.js";
+import { count, pair } from "./numbers.js";
+import { Reading } from "./reading.js";
+import { GRANULARITIES, instruments, on, state } from "./state.js";
+import { Silences } from "./silences.js";
+import { ALERT_RULES, go } from "./url.js";
+import { RULE_WORDS } from "./words.js";
 
-/** For so long after its candle closed an alert that nobody acknowledged is unread, as the server counts; then it is history. */
-const UNREAD_FOR = 24 * 3600_000;
+const BESIDE = 30;
+const NONE = "No alerts yet.";
+/** @type {[string, string][]} */
+const STATES = [
+  ["", "any"],
+  ["unread", "unread"],
+  ["acknowledged", "acknowledged"],
+];
 
-/** @param {import("./api.js").Alert} alert */
-function isUnread(alert) {
-  return !alert.acknowledged_at && now() - Date.parse(alert.closed_at) < UNREAD_FOR;
-}
-
-/** How a delivery stands: sign, words, class. @param {import("./api.js").Delivery} one */
-function delivery(one) {
-  if (one.status === "silenced") return ["⊘", "silenced", ""];
-  if (one.status === "missed") return ["↷", "missed, in a summary", ""];
-  if (one.delivery_status === "dead") return ["✕", "not delivered", "bad"];
-  if (one.delivery_status === "sent") return ["✓", "sent", "good"];
-  return ["…", "waiting", ""];
-}
-
-function told(alert) {
-  if (!alert.deliveries.length) return h("p", { class: "told" }, "no channel was told");
-  return h(
-    "ul",
-    { class: "told", "aria-label": "Deliveries" },
-    alert.deliveries.map((one) => {
-      const [sign, text, kind] = delivery(one);
-      const title = one.error ?? (one.sent_at ? moment(one.sent_at) : "");
-      return h(
-        "li",
-        { class: kind, title },
-        h("span", { "aria-hidden": "true" }, sign),
-        ` ${one.channel} ${text}`,
-        one.error && kind === "bad" && `: ${one.error}`,
-      );
-    }),
-  );
-}
-
-/** One list of alerts. */
-class Feed {
-  /** @param {HTMLElement} list @param {number} most */
-  constructor(list, most) {
-    this.list = list;
-    this.most = most;
-  }
-
-  /** @param {import("./api.js").Alert[]} alerts */
-  draw(alerts) {
-    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
-    const had = focused && [focused.closest("li.alert")?.getAttribute("data-alert"), focused.getAttribute("data-part")];
-    put(
-      this.list,
-      alerts.slice(0, this.most).map((alert) => this.item(alert)),
-      !alerts.length && h("li", { class: "none" }, "No alerts yet."),
-    );
-    if (!had) return;
-    const again = /** @type {any} */ (
-      this.list.querySelector(`[data-alert="${had[0]}"] [data-part="${had[1]}"]`) ??
-        this.list.querySelector(`[data-alert="${had[0]}"] [data-part]`)
-    );
-    (again ?? byId("main")).focus();
-  }
-
-  item(alert) {
-    const unread = isUnread(alert);
-    const group = alert.instrument === "*";
-    const there = group
-      ? {
-          view: "events",
-          granularity: alert.granularity,
-          only: "",
-          rule: "",
-          pattern: "",
-          suspect: "",
-          since: alert.closed_at,
-          event: "",
-          page: 1,
-          sort: "-closed_at",
-        }
-      : { view: "chart", instrument: alert.instrument, granularity: alert.granularity, event: alert.event_id ?? "" };
-    return h(
-      "li",
-      { class: ["alert", unread && "unread"], "data-alert": alert.alert_id },
-      h(
-        "div",
-        { class: "alert-head" },
-        unread && h("span", { class: "dot" }, h("span", { class: "hidden" }, "Unread. ")),
-        h(
-          "a",
-          { ...link(/** @type {any} */ (there)), class: "what", "data-part": "link" },
-          pair(alert.instrument),
-          alert.level !== null && h("span", { class: "big" }, ` ${fixed(alert.level, alert.decimals ?? 5)}`),
-        ),
-        h(
-          "span",
-          { class: "when", title: `${moment(alert.closed_at)}` },
-          `${alert.granularity} closed ${brief(alert.closed_at)}`,
-        ),
-      ),
-      h(
-        "ul",
-        { class: "why" },
-        alert.rules.map((rule) =>
-          h(
-            "li",
-            {},
-            h("span", { class: "chip" }, RULE_WORDS[rule] ?? rule),
-            " ",
-            reasonWords(rule, alert.reasons[rule], alert.granularity, group ? alert.members : []) || alert.text,
-          ),
-        ),
-      ),
-      !group &&
-        alert.members.length > 0 &&
-        h("p", { class: "with" }, `With ${count(alert.members.length, "other instrument")} at once`),
-      h(
-        "div",
-        { class: "alert-foot" },
-        told(alert),
-        unread
-          ? state.status?.may_write &&
-              h(
-                "button",
-                {
-                  type: "button",
-                  class: "quiet",
-                  "data-part": "ack",
-                  "aria-label": `Acknowledge ${alert.text}`,
-                  onclick: (click) => act(click.currentTarget, () => acknowledge(alert.alert_id)),
-                },
-                "Acknowledge",
-              )
-          : alert.acknowledged_at && h("span", { class: "seen" }, "✓ read"),
-      ),
-    );
-  }
-}
-
-/** Do something that changes the server, and say what it refused. */
-async function act(button, what) {
-  button.disabled = true;
-  try {
-    await what();
-  } catch (error) {
-    announce(/** @type {Error} */ (error).message);
-    for (const note of document.querySelectorAll(".alerts-note")) say(note, /** @type {Error} */ (error).message);
-  } finally {
-    button.disabled = false;
-  }
-}
-
-function merge(change) {
-  const { alerts } = state;
-  if (change.page) {
-    state.alerts = change.page;
-  } else {
-    const by = new Map(alerts.alerts.map((one) => [one.alert_id, one]));
-    for (const one of change.alerts) by.set(one.alert_id, one);
-    for (const id of change.removed) by.delete(id);
-    const rows = [...by.values()].sort((a, b) => order(b, a));
-    state.alerts = { ...alerts, alerts: rows, unread: change.unread };
-  }
-  drawAll();
-}
-
-/** By time, then by id: as the server sorts. */
-function order(a, b) {
-  const [one, other] = [a.closed_at + a.alert_id, b.closed_at + b.alert_id];
-  return one < other ? -1 : Number(one > other);
-}
-
-function drawAll() {
-  emit("alerts-drawn");
-}
-
-/** The unread button and list beside the chart. @param {HTMLElement} element */
+/** The newest alerts beside the chart. @param {HTMLElement} element */
 export function beside(element) {
   const list = h("ul", { class: "feed" });
   const title = h("h2", {}, "Alerts ");
   put(
     element,
-    h("header", {}, title, all()),
+    h("header", {}, title, acknowledgesAll()),
     h("p", { class: "alerts-note warn" }),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Newest alerts" }, list),
   );
-  const feed = new Feed(list, 30);
+  const alerts = new AlertList(list);
   const draw = () => {
-    put(
-      title,
-      "Alerts ",
-      state.alerts.unread
-        ? h("span", { class: "badge" }, String(state.alerts.unread), h("span", { class: "hidden" }, " unread"))
-        : null,
-    );
-    feed.draw(state.alerts.alerts);
+    const { unread } = state.alerts;
+    const badge = h("span", { class: "badge" }, String(unread), h("span", { class: "hidden" }, " unread"));
+    put(title, "Alerts ", unread ? badge : null);
+    alerts.draw(state.alerts.alerts.slice(0, BESIDE), NONE);
   };
   on("alerts-drawn", draw);
   on("zone", draw);
+  on("second", () => alerts.age());
 }
 
-function all() {
-  const button = h(
-    "button",
-    { type: "button", class: "quiet", onclick: (click) => act(click.currentTarget, acknowledgeAll) },
-    "Acknowledge all",
-  );
-  const show = () => {
-    button.hidden = !state.alerts.unread || !state.status?.may_write;
-  };
-  on("alerts-drawn", show);
-  on("status", show);
-  show();
-  return button;
+/** What a filter is, as the API takes it; nothing where it is none. */
+function wanted() {
+  const { alert_granularity, alert_instrument, alert_rule, alert_state } = state.route;
+  return { granularity: alert_granularity, instrument: alert_instrument, rule: alert_rule, state: alert_state };
 }
 
-/** The view of all alerts, with silences. */
+/** The view of all alerts. */
 export class Alerts {
+  /** Alerts behind the first page, and which page was read last. @type {import("./api.js").Alert[]} */
   #older = [];
   #page = 1;
+  #key = "";
+  /** The first page of a filter; without one, the live newest ones are shown. @type {any} */
+  #found = null;
+  #reading = new Reading(
+    (signal) => this.#read(signal),
+    (text) => say(this.note, text),
+  );
 
   /** @param {HTMLElement} element */
   constructor(element) {
-    this.title = h("p", { class: "count", role: "status" });
-    this.list = h("ul", { class: "feed wide" });
-    this.feed = new Feed(this.list, Infinity);
-    this.more = h("button", { type: "button", onclick: () => this.#next() }, "Older alerts");
-    this.silences = h("section", { class: "silences", "aria-label": "Silences" });
+    this.count = h("p", { class: "count", role: "status" });
+    this.filter = h("form", { class: "filter", "aria-label": "Filter", onsubmit: (event) => event.preventDefault() });
+    this.note = h("p", { class: "alerts-note warn" });
+    this.list = new AlertList(h("ul", { class: "feed wide" }));
+    this.more = h("button", { type: "button", onclick: (click) => this.#next(click.currentTarget) }, "Older alerts");
+    const silences = h("section", { class: "silences", "aria-label": "Silences" });
     put(
       element,
-      h("div", { class: "head" }, h("h1", {}, "Alerts"), h("div", { class: "head-end" }, this.title, all())),
-      h("p", { class: "alerts-note warn" }),
-      h("div", { class: "columns" }, h("div", {}, this.list, this.more), this.silences),
+      h(
+        "div",
+        { class: "head" },
+        h("h1", {}, "Alerts"),
+        this.filter,
+        h("div", { class: "head-end" }, this.count, acknowledgesAll()),
+      ),
+      this.note,
+      h("div", { class: "columns" }, h("div", {}, this.list.list, this.more), silences),
     );
+    new Silences(silences);
     on("alerts-drawn", () => this.#draw());
     on("zone", () => this.#draw());
-    on("snapshot", () => {
-      this.#older = [];
-      this.#page = 1;
-    });
+    on("second", () => state.route.view === "alerts" && this.list.age());
+    on("alerts-anew", () => this.#forget());
+    // What has changed may now be within a filter or not: the server knows.
+    on("alerts", () => this.#filtered() && this.#again());
+    on("status", () => this.filter.dataset.known !== String(instruments().length) && this.#drawFilter());
     on("route", () => this.show());
   }
 
-  /** Show the view, where it is the one that is looked at. */
+  /** Show what the address asks for, where this is what is looked at. */
   show() {
     if (state.route.view !== "alerts") return;
+    const key = query(wanted());
+    if (key !== this.#key) {
+      this.#key = key;
+      this.#found = null;
+      this.#forget();
+      if (this.#filtered()) this.#reading.anew();
+      else this.#reading.stop();
+    } else if (this.#filtered() && !this.#found) this.#reading.again();
+    this.#drawFilter();
     this.#draw();
-    this.#drawSilences();
+  }
+
+  #filtered() {
+    return this.#key !== "";
+  }
+
+  #again() {
+    if (state.route.view === "alerts") this.#reading.again();
+    else this.#found = null; // read when it is looked at
+  }
+
+  async #read(signal) {
+    const found = await getAlerts(wanted(), signal);
+    if (signal.aborted) return;
+    this.#found = found;
+    this.#forget();
+    this.#draw();
+  }
+
+  #forget() {
+    this.#older = [];
+    this.#page = 1;
+  }
+
+  #drawFilter() {
+    const { alert_granularity, alert_instrument, alert_rule, alert_state } = state.route;
+    const names = instruments();
+    const known = alert_instrument && !names.includes(alert_instrument) ? [alert_instrument, ...names] : names;
+    const key = JSON.stringify([known, wanted()]);
+    if (this.filter.dataset.key === key) return;
+    const had = /** @type {any} */ (this.filter.contains(document.activeElement) && document.activeElement)?.name;
+    Object.assign(this.filter.dataset, { key, known: String(names.length) });
+    const choose = (label, name, choices, chosen) =>
+      choice(label, name, choices, chosen, (value) => go(/** @type {any} */ ({ [name]: value })));
+    const rules = ALERT_RULES.map((one) => [one, RULE_WORDS[one]]);
+    put(
+      this.filter,
+      choose("Granularity", "alert_granularity", [["", "all"], ...GRANULARITIES.map((g) => [g, g])], alert_granularity),
+      choose("Instrument", "alert_instrument", [["", "all"], ...known.map((i) => [i, pair(i)])], alert_instrument),
+      choose("Rule", "alert_rule", [["", "any"], ...rules], alert_rule),
+      choose("State", "alert_state", STATES, alert_state),
+    );
+    if (had) /** @type {any} */ (this.filter.querySelector(`[name=${had}]`))?.focus();
   }
 
   #draw() {
     if (state.route.view !== "alerts") return;
-    const { alerts, unread, pages } = state.alerts;
-    const known = new Set(alerts.map((one) => one.alert_id));
-    this.feed.draw([...alerts, ...this.#older.filter((one) => !known.has(one.alert_id))]);
-    say(this.title, unread ? `${unread} unread` : "All read");
-    this.more.hidden = this.#page >= pages;
+    const first = this.#filtered() ? this.#found : state.alerts;
+    this.more.hidden = !first || this.#page >= first.pages;
+    this.list.list.setAttribute("aria-busy", String(!first));
+    if (!first) return;
+    const known = new Set(first.alerts.map((one) => one.alert_id));
+    const shown = [...first.alerts, ...this.#older.filter((one) => !known.has(one.alert_id))];
+    this.list.draw(shown, this.#filtered() ? "No alert fits this filter." : NONE);
+    const { unread } = state.alerts;
+    const told = unread ? `${unread} unread` : "All read";
+    say(this.count, this.#filtered() ? `${count(first.total, "alert")}, ${told.toLowerCase()}` : told);
   }
 
-  async #next() {
+  async #next(button) {
+    button.disabled = true;
+    const key = this.#key;
     try {
-      const found = await getAlerts({ page: this.#page + 1 });
+      const found = await getAlerts({ ...wanted(), page: this.#page + 1 });
+      if (key !== this.#key) return;
       this.#page += 1;
       // Pages shift while alerts come in: each is kept once, by its id.
       const by = new Map([...this.#older, ...found.alerts].map((one) => [one.alert_id, one]));
       this.#older = [...by.values()];
       this.#draw();
     } catch (error) {
-      say(this.title, /** @type {Error} */ (error).message);
+      say(this.note, /** @type {Error} */ (error).message);
+    } finally {
+      button.disabled = false;
     }
   }
-
-  async #drawSilences() {
-    let found;
-    try {
-      found = (await getSilences()).silences;
-    } catch {
-      put(this.silences);
-      return;
-    }
-    const may = state.status?.may_write;
-    const choose = h(
-      "select",
-      { name: "instrument" },
-      options(
-        [["*", "everything"], ...instruments().map((one) => /** @type {[string, string]} */ ([one, pair(one)]))],
-        "*",
-      ),
-    );
-    const length = h(
-      "select",
-      { name: "for" },
-      options(
-        [
-          ["1h", "1 hour"],
-          ["2h", "2 hours"],
-          ["8h", "8 hours"],
-          ["24h", "a day"],
-        ],
-        "2h",
-      ),
-    );
-    put(
-      this.silences,
-      h("h2", {}, "Silences"),
-      h(
-        "p",
-        { class: "unit" },
-        "A silenced instrument's alerts are stored and shown here as always; no channel is told.",
-      ),
-      found.length
-        ? h(
-            "ul",
-            { class: "plain" },
-            found.map((one) =>
-              h(
-                "li",
-                {},
-                `${one.instrument === "*" ? "Everything" : pair(one.instrument)} until ${brief(one.until)}`,
-                may &&
-                  h(
-                    "button",
-                    {
-                      type: "button",
-                      class: "quiet",
-                      "aria-label": `End the silence of ${one.instrument === "*" ? "everything" : pair(one.instrument)}`,
-                      onclick: (click) => this.#change(click.currentTarget, () => endSilence(one.instrument)),
-                    },
-                    "End",
-                  ),
-              ),
-            ),
-          )
-        : h("p", {}, "Nothing is silenced."),
-      may &&
-        h(
-          "form",
-          {
-            class: "filter",
-            onsubmit: (event) => {
-              event.preventDefault();
-              this.#change(event.submitter, () => silence(choose.value, length.value));
-            },
-          },
-          h("label", {}, h("span", {}, "Silence"), choose),
-          h("label", {}, h("span", {}, "For"), length),
-          h("button", { type: "submit" }, "Silence"),
-        ),
-    );
-  }
-
-  async #change(button, what) {
-    await act(button, what);
-    await this.#drawSilences();
-  }
-}
-
-/** Follow the live feed, and say what it brings, once a batch. */
-export function start() {
-  on("alerts", merge);
-  on("status", drawAll);
-  on("batch", (changes) => {
-    const said = [];
-    for (const change of changes) {
-      if (change.kind === "events" && change.events.length) {
-        const names = change.events.map((one) => `${pair(one.instrument)} ${fixed(one.level, one.decimals)}`);
-        said.push(
-          `${change.granularity}: ${count(names.length, "new resistance")}: ${names.slice(0, 4).join(", ")}${names.length > 4 ? " and more" : ""}`,
-        );
-      }
-      // Acknowledging and deliveries change alerts too; only what just closed is news.
-      const news =
-        change.kind === "alerts"
-          ? change.alerts.filter((one) => !one.acknowledged_at && now() - Date.parse(one.closed_at) < 900_000)
-          : [];
-      if (news.length)
-        said.push(
-          `${count(news.length, "alert")}: ${news
-            .slice(0, 3)
-            .map((one) => one.text)
-            .join(", ")}`,
-        );
-    }
-    if (said.length) announce(`${said.join(". ")}.`);
-  });
 }

@@ -1,5 +1,7 @@
 // The HTTP interface: what can be asked for and what comes back. Nothing here keeps or shows anything.
 
+import { signIn } from "./url.js";
+
 /**
  * @typedef {{time: string, open: number, high: number, low: number, close: number, volume: number, atr: number | null,
  *   relative_volume: number | null, suspect: boolean}} Candle
@@ -16,7 +18,7 @@
  *   members: string[], text: string, acknowledged_at: string | null, deliveries: Delivery[]}} Alert
  * @typedef {{pass_id: string, granularity: string, trigger: string, status: string, window_start: string | null,
  *   window_end: string | null, started_at: string, ended_at: string, candles: number, events: number,
- *   quarantined: number, stages: Record<string, number>, error: string | null, run_url?: string}} Pass
+ *   quarantined: number, stages: Record<string, number>, error: string | null, run_url: string | null}} Pass
  */
 
 /** What the server did not do, in its own words. */
@@ -41,7 +43,7 @@ async function request(path, how) {
     if (/** @type {Error} */ (error).name === "AbortError") throw error;
     throw new ApiError(0, "The server cannot be reached.");
   }
-  if (response.status === 401) location.assign("/login");
+  if (response.status === 401) signIn();
   if (!response.ok) {
     const told = await response.json().catch(() => ({}));
     throw new ApiError(response.status, told.error ?? `The server answers ${response.status}.`);
@@ -66,12 +68,11 @@ export const getLevels = (wanted, signal) => request(`/api/levels?${query(wanted
 export const getEvents = (wanted, signal) => request(`/api/events?${query(wanted)}`, { signal });
 /** @param {string} id @param {AbortSignal} [signal] */
 export const getEvent = (id, signal) => request(`/api/events/${encodeURIComponent(id)}`, { signal });
-/** @param {Record<string, any>} wanted */
-export const getAlerts = (wanted) => request(`/api/alerts?${query(wanted)}`);
+/** @param {Record<string, any>} wanted @param {AbortSignal} [signal] */
+export const getAlerts = (wanted, signal) => request(`/api/alerts?${query(wanted)}`, { signal });
 export const getStatus = () => request("/api/status");
 export const getPasses = () => request("/api/passes?limit=100");
 export const getOperations = () => request("/api/operations");
-export const getSilences = () => request("/api/silences");
 
 const WRITE = { method: "POST", headers: { "X-Spike": "1" } };
 

@@ -1,23 +1,22 @@
-// The chart of one instrument and granularity: candles, ATR, event markers, levels; older candles, live ones, the cursor.
-// What a level looks like is in levels.js, which instrument is shown is chosen in desk.js.
+// The chart of one instrument and granularity: which candles and levels it has, older ones, live ones, the cursor.
+// How they are drawn is in drawing.js, which instrument is shown is chosen in desk.js.
 
 import { getCandles, getLevels } from "./api.js";
 import { h, put, say } from "./dom.js";
-import { drawn, Levels } from "./levels.js";
-import { fixed, pair, times, whole } from "./numbers.js";
+import { Drawing } from "./drawing.js";
+import { describe, nothing, summary } from "./legend.js";
 import { Reading } from "./reading.js";
-import { on, state } from "./state.js";
-import { color } from "./theme.js";
-import { isoOf, moment, parts, seconds, zoneName } from "./time.js";
+import { on } from "./state.js";
+import { isoOf, moment, seconds, zoneName } from "./time.js";
 
 const FIRST = 500;
 const OLDER = 1000;
 const FAR = 2000;
 /** Nearer than so many candles to the left edge, older ones are fetched. */
 const EDGE = 60;
-
-/** @type {any} */
-const library = /** @type {any} */ (globalThis).LightweightCharts;
+const HELP =
+  "Arrow keys walk over the candles, Home and End go to the first and last, plus and minus zoom. " +
+  "The events table holds the same events as text.";
 
 /** The chart, in an element of its own. */
 export class Chart {
@@ -27,6 +26,7 @@ export class Chart {
   #times = [];
   /** @type {import("./api.js").Level[]} */
   #levels = [];
+  /** @type {Map<number, import("./api.js").Level>} levels with a candle, by its time */
   #marked = new Map();
   #instrument = "";
   #granularity = "";
@@ -44,10 +44,14 @@ export class Chart {
     (signal) => this.#readLevels(signal),
     (text) => this.#failed(text),
   );
-  /** Candles that came while others were being fetched: newer than what the answer will hold. */
+  /** Candles that came while others were being fetched: newer than what the answer will hold. @type {any[] | null} */
   #waiting = null;
+  /** The candle that the keyboard is at, by its time, and the one under the pointer. @type {number | null} */
   #cursor = null;
+  /** @type {number | null} */
+  #hovered = null;
   #chosen = "";
+  /** @type {number | null} */
   #goal = null;
 
   /** @param {HTMLElement} element */
@@ -66,59 +70,15 @@ export class Chart {
       onkeydown: (key) => this.#key(key),
       onblur: () => this.#leave(),
     });
-    const help = h(
-      "p",
-      { class: "hidden", id: "chart-help" },
-      "Arrow keys walk over the candles, Home and End go to the first and last, plus and minus zoom. The events table holds the same events as text.",
+    put(element, this.legend, this.box, this.note, this.spoken, h("p", { class: "hidden", id: "chart-help" }, HELP));
+    this.drawing = new Drawing(
+      this.box,
+      (time) => this.#hover(time),
+      (from) => from < EDGE && this.#times.length && this.#fetchOlder(OLDER),
     );
-    put(element, this.legend, this.box, this.note, this.spoken, help);
-    this.chart = library.createChart(this.box, {
-      autoSize: true,
-      layout: { attributionLogo: true, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
-      crosshair: { mode: library.CrosshairMode.Normal },
-      rightPriceScale: { scaleMargins: { top: 0.14, bottom: 0.08 } },
-      timeScale: {
-        rightOffset: 8,
-        minBarSpacing: 1,
-        barSpacing: 7,
-        secondsVisible: false,
-        tickMarkMaxCharacterLength: 10,
-      },
-      kineticScroll: { mouse: false, touch: !matchMedia("(prefers-reduced-motion: reduce)").matches },
-    });
-    this.series = this.chart.addSeries(library.CandlestickSeries, {
-      borderVisible: true,
-      priceLineVisible: false,
-      lastValueVisible: false,
-    });
-    // A line of our own: the library would give the label the fill of the candle, and a hollow one has none.
-    this.price = this.series.createPriceLine({
-      price: 0,
-      lineStyle: 1,
-      lineWidth: 1,
-      lineVisible: false,
-      axisLabelVisible: false,
-    });
-    this.atr = this.chart.addSeries(
-      library.LineSeries,
-      { lineWidth: 1, priceLineVisible: false, title: "ATR", crosshairMarkerRadius: 2 },
-      1,
-    );
-    const [upper, lower] = this.chart.panes();
-    upper.setStretchFactor(5);
-    lower.setStretchFactor(1);
-    this.markers = library.createSeriesMarkers(this.series, []);
-    this.levels = new Levels();
-    this.series.attachPrimitive(this.levels);
-    this.chart.subscribeCrosshairMove((at) => this.#hover(at));
-    this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && range.from < EDGE && this.#times.length) this.#fetchOlder(OLDER);
-    });
-    this.#paint();
-    this.#zone();
     on("theme", () => {
-      this.#paint();
-      this.#drawLevels();
+      this.drawing.paint();
+      this.#draw();
     });
     on("candles", (change) => this.#live(change));
     on("levels", (change) => this.#concerns(change) && this.#levelsReading.again());
@@ -153,16 +113,17 @@ export class Chart {
       const limit = this.#fresh ? FIRST : Math.min(FAR, Math.max(FIRST, this.#times.length));
       const found = await getCandles({ instrument, granularity, limit }, signal);
       if (signal.aborted) return;
-      const late = this.#waiting;
+      const late = this.#waiting ?? [];
       this.#waiting = null;
       const oldest = found.candles.length ? seconds(found.candles[0].time) : 0;
       const kept = this.#fresh ? [] : this.#times.filter((at) => at < oldest).map((at) => this.#candles.get(at));
       this.#more = kept.length ? this.#more : found.more;
       this.#decimals = found.decimals;
-      if (this.#fresh) this.#levels = [];
-      this.#take([...kept, ...found.candles]);
-      this.#scale(!this.#fresh);
+      const anew = this.#fresh;
       this.#fresh = false;
+      if (anew) [this.#levels, this.#cursor, this.#hovered] = [[], null, null];
+      this.#take([...kept, ...found.candles]);
+      this.drawing.scale(this.#decimals, granularity, anew);
       for (const change of late) this.#live(change);
       this.#levelsReading.again();
       this.#reach();
@@ -180,7 +141,7 @@ export class Chart {
     const found = await getLevels(wanted, signal);
     if (signal.aborted) return;
     this.#levels = found.levels;
-    this.#drawLevels();
+    this.#draw();
   }
 
   /**
@@ -191,7 +152,8 @@ export class Chart {
   choose(event, move = true) {
     this.#chosen = event?.event_id ?? "";
     this.#goal = event && move ? seconds(event.time) : null;
-    this.#drawLevels();
+    if (!event) this.#cursor = null;
+    this.#draw();
     this.#reach();
   }
 
@@ -203,28 +165,25 @@ export class Chart {
       return;
     }
     this.#failed("");
-    const index = this.#times.indexOf(this.#goal);
+    const place = this.#times.indexOf(this.#goal);
     this.#goal = null;
-    if (index < 0) return;
-    const scale = this.chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
-    const wide = Math.min(160, Math.max(40, range ? range.to - range.from : 120));
-    scale.setVisibleLogicalRange({ from: index - wide / 2, to: index + wide / 2 });
-    this.#cursor = index;
-    this.#legendOf(this.#times[index]);
+    if (place < 0) return;
+    const { range } = this.drawing;
+    this.drawing.center(place, Math.min(160, Math.max(40, range ? range.to - range.from : 120)));
+    this.#cursor = this.#times[place];
+    this.#tell();
   }
 
   /** Give what is shown, for tests and the curious. */
   get shown() {
-    const marks = this.markers.markers();
     return {
       instrument: this.#instrument,
       granularity: this.#granularity,
       candles: this.#times.map((at) => this.#candles.get(at)),
-      markers: marks.map((mark) => ({ time: isoOf(mark.time), id: mark.id, shape: mark.shape })),
+      markers: this.drawing.marks,
       levels: this.#levels,
       chosen: this.#chosen,
-      range: this.chart.timeScale().getVisibleLogicalRange(),
+      range: this.drawing.range,
     };
   }
 
@@ -247,7 +206,7 @@ export class Chart {
       return;
     }
     for (const candle of candles) this.#one(candle);
-    this.#drawLevels();
+    this.#draw();
   }
 
   #one(candle) {
@@ -256,35 +215,19 @@ export class Chart {
     const last = this.#times[this.#times.length - 1] ?? -Infinity;
     if (at < (this.#times[0] ?? Infinity) && this.#times.length) return; // it comes with the older ones
     this.#candles.set(at, candle);
-    if (at >= last) {
-      if (!known) this.#times.push(at);
-      this.series.update(bar(at, candle));
-      this.atr.update(point(at, candle));
-    } else if (known) {
-      this.series.update(bar(at, candle), true);
-      this.atr.update(point(at, candle), true);
-    } else {
+    if (at < last && !known) {
       this.#take([...this.#candles.values()]);
+      return;
     }
+    if (!known) this.#times.push(at);
+    this.drawing.update(at, candle, at < last);
   }
 
   #take(candles) {
     this.#candles = new Map(candles.map((candle) => [seconds(candle.time), candle]));
     this.#times = [...this.#candles.keys()].sort((a, b) => a - b);
-    this.series.setData(this.#times.map((at) => bar(at, this.#candles.get(at))));
-    this.atr.setData(this.#times.map((at) => point(at, this.#candles.get(at))));
-    this.#cursor = null;
-    this.#drawLevels();
-  }
-
-  #scale(same) {
-    const priceFormat = { type: "price", precision: this.#decimals, minMove: 10 ** -this.#decimals };
-    this.series.applyOptions({ priceFormat });
-    this.atr.applyOptions({ priceFormat });
-    this.chart.timeScale().applyOptions({ timeVisible: this.#granularity.startsWith("H") });
-    if (same) return;
-    this.series.priceScale().applyOptions({ autoScale: true });
-    this.chart.timeScale().resetTimeScale();
+    this.drawing.set(this.#times, this.#candles);
+    this.#draw();
   }
 
   async #fetchOlder(limit) {
@@ -310,132 +253,64 @@ export class Chart {
     this.#reach();
   }
 
-  #drawLevels() {
+  #draw() {
     const last = this.#candles.get(this.#times[this.#times.length - 1]);
-    this.#marked = new Map(this.#levels.map((level) => [seconds(level.time), level]));
     // A marker at a time that has no candle would vanish; it comes back when the candle does.
-    const marks = [...this.#marked].filter(([at]) => this.#candles.has(at)).sort(([a], [b]) => a - b);
-    this.markers.setMarkers(
-      marks.map(([at, level]) => {
-        const chosen = level.event_id === this.#chosen;
-        return {
-          time: at,
-          id: level.event_id,
-          position: "aboveBar",
-          shape: level.suspect ? "circle" : "arrowDown",
-          color: color(chosen ? "chosen" : level.broken_at ? "mark-faded" : "mark"),
-          size: chosen ? 2 : 1,
-        };
-      }),
-    );
-    const segments = drawn([...this.#levels], last?.close ?? 0, this.#chosen).map((level) => ({
-      from: seconds(level.time),
-      to: level.broken_at ? seconds(level.broken_at) : null,
-      price: level.level,
-      suspect: level.suspect,
-      chosen: level.event_id === this.#chosen,
-      label: fixed(level.level, this.#decimals),
-    }));
-    this.levels.set(segments, this.#times[0] ?? 0, {
-      line: color("mark"),
-      faded: color("mark-faded"),
-      chosen: color("chosen"),
-      back: color("panel"),
-      font: `11px ${getComputedStyle(document.body).fontFamily}`,
-    });
-    const tone = color(last && last.close < last.open ? "down" : "up");
-    this.price.applyOptions({
-      price: last?.close ?? 0,
-      color: tone,
-      axisLabelColor: tone,
-      axisLabelTextColor: color("panel"),
-      lineVisible: Boolean(last),
-      axisLabelVisible: Boolean(last),
-    });
-    this.#label(last);
-    this.#legendOf(null);
-    Object.assign(this.box.dataset, { candles: this.#times.length, markers: marks.length, last: last?.time ?? "" });
+    const here = this.#levels.filter((level) => this.#candles.has(seconds(level.time)));
+    this.#marked = new Map(here.map((level) => [seconds(level.time), level]));
+    const of = { first: this.#times[0] ?? 0, last, decimals: this.#decimals };
+    this.drawing.mark(this.#levels, this.#marked, this.#chosen, of);
+    const [name, granularity, count] = [this.#instrument, this.#granularity, this.#times.length];
+    this.box.setAttribute("aria-label", summary(name, granularity, this.#decimals, count, last, this.#levels));
+    this.#tell();
+    const drawn = this.#fresh ? "" : name;
+    const [markers, newest] = [this.#marked.size, last?.time ?? ""];
+    Object.assign(this.box.dataset, { instrument: drawn, candles: count, markers, last: newest });
   }
 
-  #label(last) {
-    const unbroken = this.#levels.filter((level) => !level.broken_at).length;
-    const text = last
-      ? `${pair(this.#instrument)} ${this.#granularity}: ${this.#times.length} candles, last close ${fixed(last.close, this.#decimals)}, ${this.#levels.length} resistances, ${unbroken} of them unbroken`
-      : `${pair(this.#instrument)} ${this.#granularity}: no candles`;
-    this.box.setAttribute("aria-label", text);
+  /** Say what the candle under the pointer is, or the one that the keyboard is at, or the newest. */
+  #tell() {
+    const newest = this.#times[this.#times.length - 1];
+    const at = [this.#hovered, this.#cursor].find((time) => time !== null && this.#candles.has(time)) ?? newest;
+    const candle = this.#candles.get(at);
+    if (candle) describe(this.legend, candle, this.#marked.get(at), this.#decimals);
+    else nothing(this.legend, this.#instrument, this.#granularity);
   }
 
-  #hover(at) {
-    this.#legendOf(at.time ?? null);
-  }
-
-  /** Say what a candle is: of a time, or the newest. @param {number | null} at */
-  #legendOf(at) {
-    const time = at ?? this.#times[this.#cursor ?? this.#times.length - 1];
-    const candle = this.#candles.get(time);
-    if (!candle) {
-      put(this.legend, h("b", {}, `${pair(this.#instrument)} ${this.#granularity}`), " no candles");
-      return;
-    }
-    const level = this.#marked.get(time);
-    const price = (value) => fixed(value, this.#decimals);
-    const rose = candle.close > candle.open;
-    const item = (name, value) => h("span", { class: "item" }, h("span", { class: "key" }, name), ` ${value}`);
-    put(
-      this.legend,
-      h("span", { class: "item when" }, moment(candle.time)),
-      item("O", price(candle.open)),
-      item("H", price(candle.high)),
-      item("L", price(candle.low)),
-      h(
-        "span",
-        { class: ["item", rose ? "up" : "down"] },
-        h("span", { class: "key" }, "C"),
-        ` ${price(candle.close)} ${rose ? "▲" : candle.close < candle.open ? "▼" : "="}`,
-      ),
-      item("ATR", price(candle.atr)),
-      item("Vol", whole(candle.volume)),
-      item("Rel vol", times(candle.relative_volume)),
-      candle.suspect && h("span", { class: "item warn" }, "? suspect"),
-      level &&
-        h(
-          "span",
-          { class: "item mark" },
-          `▼ resistance ${price(level.level)}${level.pattern ? ` ${level.pattern}` : ""}${level.broken_at ? ", broken" : ""}`,
-        ),
-    );
+  #hover(time) {
+    if (time === this.#hovered) return;
+    this.#hovered = time;
+    this.#tell();
   }
 
   #key(key) {
+    if (!this.#times.length || key.ctrlKey || key.metaKey || key.altKey) return;
     const last = this.#times.length - 1;
-    if (last < 0 || key.ctrlKey || key.metaKey || key.altKey) return;
-    const scale = this.chart.timeScale();
-    const from = this.#cursor ?? last + 1;
+    const here = this.#cursor === null ? -1 : this.#times.indexOf(this.#cursor);
+    const from = here < 0 ? last + 1 : here;
     const step = key.shiftKey ? 10 : 1;
     const to = { ArrowLeft: from - step, ArrowRight: from + step, Home: 0, End: last }[key.key];
-    if (to !== undefined) {
-      this.#cursor = Math.min(last, Math.max(0, to));
-      const at = this.#times[this.#cursor];
-      const candle = this.#candles.get(at);
-      const range = scale.getVisibleLogicalRange();
-      if (range && (this.#cursor < range.from || this.#cursor > range.to)) {
-        const wide = range.to - range.from;
-        scale.setVisibleLogicalRange({ from: this.#cursor - wide / 2, to: this.#cursor + wide / 2 });
-      }
-      this.chart.setCrosshairPosition(candle?.close ?? 0, at, this.series);
-      this.#legendOf(at);
-      say(this.spoken, `${this.legend.innerText.replace(/\s+/g, " ")} ${zoneName()}`);
-    } else if (["+", "=", "-"].includes(key.key)) {
-      const { barSpacing } = scale.options();
-      scale.applyOptions({ barSpacing: Math.min(40, Math.max(1, barSpacing * (key.key === "-" ? 0.8 : 1.25))) });
-    } else return;
+    if (to !== undefined) this.#walk(Math.min(last, Math.max(0, to)));
+    else if (["+", "="].includes(key.key)) this.drawing.zoom(1.25);
+    else if (key.key === "-") this.drawing.zoom(0.8);
+    else return;
     key.preventDefault();
+  }
+
+  #walk(place) {
+    const at = this.#times[place];
+    const { range } = this.drawing;
+    if (range && (place < range.from || place > range.to)) this.drawing.center(place, range.to - range.from);
+    this.drawing.point(at, this.#candles.get(at)?.close ?? 0);
+    [this.#cursor, this.#hovered] = [at, null];
+    this.#tell();
+    say(this.spoken, `${this.legend.innerText.replace(/\s+/g, " ")} ${zoneName()}`);
   }
 
   #leave() {
     this.#cursor = null;
-    this.chart.clearCrosshairPosition();
-    this.#legendOf(null);
+    this.drawing.clear();
+    this.#tell();
   }
 
   #failed(text) {
@@ -445,64 +320,7 @@ export class Chart {
 
   /** Write times anew: the zone has changed. */
   zoneChanged() {
-    this.#zone();
-    this.#legendOf(null);
+    this.drawing.zone();
+    this.#tell();
   }
-
-  #zone() {
-    this.chart.applyOptions({
-      localization: { locale: "en-GB", timeFormatter: (at) => `${moment(at * 1000)} ${zoneName()}` },
-    });
-    this.chart.timeScale().applyOptions({ tickMarkFormatter: tick });
-  }
-
-  #paint() {
-    const [line, text] = [color("line-soft"), color("dim")];
-    this.chart.applyOptions({
-      layout: {
-        background: { type: "solid", color: color("panel") },
-        textColor: text,
-        panes: { separatorColor: color("line"), separatorHoverColor: color("hover") },
-      },
-      grid: { vertLines: { color: line }, horzLines: { color: line } },
-      crosshair: {
-        vertLine: { color: color("dim"), labelBackgroundColor: color("crosshair") },
-        horzLine: { color: color("dim"), labelBackgroundColor: color("crosshair") },
-      },
-      rightPriceScale: { borderColor: color("line") },
-      timeScale: { borderColor: color("line") },
-    });
-    // A rising candle is hollow, a falling one filled: the colour says it a second time.
-    this.series.applyOptions({
-      upColor: color("panel"),
-      borderUpColor: color("up"),
-      wickUpColor: color("up"),
-      downColor: color("down"),
-      borderDownColor: color("down"),
-      wickDownColor: color("down"),
-    });
-    this.atr.applyOptions({ color: color("atr") });
-  }
-}
-
-function bar(at, candle) {
-  return { time: at, open: candle.open, high: candle.high, low: candle.low, close: candle.close };
-}
-
-function point(at, candle) {
-  return candle.atr === null ? { time: at } : { time: at, value: candle.atr };
-}
-
-/**
- * Write a mark of the time axis. The library begins days in UTC; in another zone the mark says its hour besides.
- * @param {number} at
- * @param {number} kind 0 year, 1 month, 2 day, 3 time
- */
-function tick(at, kind) {
-  const p = parts(at * 1000);
-  const midnight = p.hour === "00" && p.minute === "00";
-  if (kind >= 3) return `${p.hour}:${p.minute}`;
-  if (state.route.granularity.startsWith("H") && !midnight) return `${p.weekday} ${p.hour}:${p.minute}`;
-  if (kind === 0) return p.year;
-  return kind === 1 ? `${p.year}-${p.month}` : `${p.month}-${p.day}`;
 }

@@ -2,8 +2,8 @@
 
 import { beside } from "./alerts.js";
 import { Chart } from "./chart.js";
+import { ChartEvents } from "./chart-events.js";
 import { h, options, put } from "./dom.js";
-import { ChartEvents } from "./events.js";
 import { pair } from "./numbers.js";
 import { GRANULARITIES, instruments, on, state } from "./state.js";
 import { go } from "./url.js";
@@ -95,6 +95,7 @@ export class Desk {
           {
             role: "option",
             id: `instrument-${name}`,
+            "data-instrument": name,
             "aria-selected": String(name === instrument),
             onclick: () => this.#choose(name),
           },

@@ -82,6 +82,52 @@ export function options(choices, chosen) {
   return choices.map(([value, text]) => h("option", { value, selected: value === chosen }, text));
 }
 
+/**
+ * Make a select with its label.
+ * @param {string} label
+ * @param {string} name
+ * @param {[string, string][]} choices value and text
+ * @param {string} chosen
+ * @param {(value: string) => void} [change]
+ */
+export function choice(label, name, choices, chosen, change) {
+  const changed = change && ((event) => change(event.target.value));
+  return h("label", {}, h("span", {}, label), h("select", { name, onchange: changed }, options(choices, chosen)));
+}
+
+/** A list whose elements stay the same ones while what they show does: focus, selection and place stay with them. */
+export class Kept {
+  /** @type {Map<string, {key: string, element: HTMLElement}>} */
+  #made = new Map();
+
+  /** @param {HTMLElement} parent */
+  constructor(parent) {
+    this.parent = parent;
+  }
+
+  /**
+   * Show these and nothing else.
+   * @param {[string, string, () => HTMLElement][]} rows id, all that goes into it as text, and how it is made
+   */
+  draw(rows) {
+    const made = new Map();
+    for (const [id, key, make] of rows) {
+      const old = this.#made.get(id);
+      made.set(id, old?.key === key ? old : { key, element: make() });
+    }
+    this.#made = made;
+    const wanted = [...made.values()].map((one) => one.element);
+    const staying = new Set(wanted);
+    for (const child of [...this.parent.children]) {
+      if (!staying.has(/** @type {HTMLElement} */ (child))) child.remove();
+    }
+    wanted.forEach((element, i) => {
+      const there = this.parent.children[i];
+      if (there !== element) this.parent.insertBefore(element, there ?? null);
+    });
+  }
+}
+
 /** Tell a screen reader, politely: once per batch of news. @param {string} text */
 export function announce(text) {
   byId("live").textContent = text;

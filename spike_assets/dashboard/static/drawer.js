@@ -2,12 +2,11 @@
 
 import { getEvent } from "./api.js";
 import { byId, h, put } from "./dom.js";
-import { RULE_WORDS } from "./events.js";
 import { fixed, pair, signed, times, whole } from "./numbers.js";
 import { emit, on, state } from "./state.js";
 import { moment, zoneName } from "./time.js";
 import { go, link } from "./url.js";
-import { reasonWords } from "./words.js";
+import { reasonWords, RULE_WORDS } from "./words.js";
 
 /** How features are put together: name of the column, words, kind of number. @type {[string, [string, string, string][]][]} */
 const GROUPS = [

@@ -2,6 +2,7 @@
 
 import { emit, state } from "./state.js";
 import { setClock } from "./time.js";
+import { signIn } from "./url.js";
 
 const SILENCE = 25_000; // two heartbeats and a half
 const FIRST_WAIT = 500;
@@ -47,7 +48,7 @@ function connect() {
   const mine = new WebSocket(`${scheme}://${location.host}/api/live${seq === null ? "" : `?since=${seq}`}`);
   socket = mine;
   heard = heard || Date.now();
-  const opened = Date.now();
+  let opened = false;
   mine.onmessage = (message) => {
     if (socket !== mine) return;
     heard = Date.now();
@@ -56,29 +57,29 @@ function connect() {
     receive(JSON.parse(message.data));
   };
   mine.onopen = () => {
+    opened = true;
     // A server that has nothing new to tell says nothing until its heartbeat.
     if (socket === mine && seq !== null) {
       heard = Date.now();
       connection("open");
     }
   };
-  mine.onclose = (closing) => {
+  mine.onclose = () => {
     if (socket !== mine) return;
     socket = null;
-    // 4401 and 1008: the server wants to know who we are. A refused handshake tells us nothing, so ask over HTTP.
-    if (closing.code === 1008 || closing.code === 4401) location.assign("/login");
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** tries) * (0.75 + Math.random() / 2);
     tries += 1;
     connection("lost", Date.now() + wait);
     clearTimeout(timer);
     timer = setTimeout(connect, wait);
-    if (tries === 1 && Date.now() - opened < 1000) fetch("/api/status").then(signIn, () => {});
+    // A refused handshake says nothing: whether we have to log in is told over HTTP.
+    if (!opened) fetch("/api/status").then(refused, () => {});
   };
 }
 
 /** @param {Response} response */
-function signIn(response) {
-  if (response.status === 401) location.assign("/login");
+function refused(response) {
+  if (response.status === 401) signIn();
 }
 
 /** A connection can die without a word: then nothing comes, not even a heartbeat. */
@@ -91,7 +92,7 @@ function drop() {
   heard = Date.now();
   old?.close();
   // The closing handshake of a dead connection may take minutes.
-  if (old && socket === old) /** @type {any} */ (old).onclose({ code: 1006 });
+  if (old && socket === old) /** @type {any} */ (old).onclose();
 }
 
 /** @param {string} to @param {number} [retryAt] */

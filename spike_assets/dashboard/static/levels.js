@@ -123,7 +123,7 @@ export class Levels {
     labels.sort((a, b) => Number(b.segment.chosen) - Number(a.segment.chosen));
     for (const { segment, x, y } of labels) {
       const at = y / ry;
-      if (taken.some((other) => Math.abs(other - at) < 13)) continue;
+      if (at < 14 || taken.some((other) => Math.abs(other - at) < 13)) continue;
       taken.push(at);
       const text = segment.suspect ? `${segment.label} ?` : segment.label;
       const wide = context.measureText(text).width;

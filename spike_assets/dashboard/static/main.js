@@ -1,6 +1,6 @@
 // Puts the page together: frame, views, the order of the first reads. Everything else has a module of its own.
 
-import { Alerts, start as startAlerts } from "./alerts.js";
+import { Alerts } from "./alerts.js";
 import { getStatus } from "./api.js";
 import { start as startBadge } from "./badge.js";
 import { Desk } from "./desk.js";
@@ -8,6 +8,8 @@ import { byId, h, options, put } from "./dom.js";
 import { start as startDrawer } from "./drawer.js";
 import { Events } from "./events.js";
 import { start as startFeed } from "./feed.js";
+import { start as startInbox } from "./inbox.js";
+import { start as startNews } from "./news.js";
 import { Operations } from "./operations.js";
 import { emit, on, state } from "./state.js";
 import { start as startStrip } from "./strip.js";
@@ -67,7 +69,8 @@ on("route", (before) => {
 on("alerts-drawn", tabs);
 startBadge();
 startStrip();
-startAlerts();
+startInbox();
+startNews();
 const desk = new Desk(byId("view-chart"));
 const views = [
   desk,

@@ -13,14 +13,18 @@
  * @property {string} since
  * @property {string} suspect
  * @property {string} sort
- * @property {number} page
+ * @property {number} page of the events table
+ * @property {string} alert_granularity the alerts' filter
+ * @property {string} alert_instrument
+ * @property {string} alert_rule
+ * @property {string} alert_state
  */
 
 /** @type {{route: Route, status: any, alerts: any, connection: {state: string, since: number, retryAt: number}}} */
 export const state = {
   route: /** @type {Route} */ ({}),
   status: null,
-  alerts: { alerts: [], total: 0, page: 1, pages: 1, unread: 0 },
+  alerts: { alerts: [], total: 0, page: 1, pages: 1, unread: 0, unread_hours: 24 },
   connection: { state: "connecting", since: Date.now(), retryAt: 0 },
 };
 
@@ -28,8 +32,8 @@ export const state = {
 const listeners = new Map();
 
 /**
- * Be told of something: `route`, `status`, `alerts`, `candles`, `levels`, `events`, `pass`, `snapshot`, `connection`,
- * `second` or `theme`.
+ * Be told of something: what the feed brings by its kind (`status`, `alerts`, `candles`, `levels`, `events`, `pass`), a
+ * whole `batch` of it or a `snapshot`; `route`, `zone`, `connection`, `second`, `theme`; what somebody has drawn.
  * @param {string} topic
  * @param {(detail: any) => void} listener
  */
@@ -51,11 +55,6 @@ export function emit(topic, detail) {
       reportError(error);
     }
   }
-}
-
-/** Give how many decimals an instrument's prices have. @param {string} instrument */
-export function decimalsOf(instrument) {
-  return state.status?.instruments.find((one) => one.name === instrument)?.decimals ?? 5;
 }
 
 /** Give the names of the instruments, in their order. @returns {string[]} */

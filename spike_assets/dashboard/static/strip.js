@@ -26,7 +26,7 @@ function fact(name, value, extra) {
 function granularity(name, one) {
   const running = Boolean(one.running_since);
   const [sign, word] = running ? ["▶", "running"] : OUTCOMES[one.outcome];
-  const behind = one.behind ? `, ${one.behind} to process` : "";
+  const behind = one.behind ? `, ${one.behind} to go` : "";
   return h(
     "article",
     { class: ["cell", `is-${running ? "running" : one.outcome}`], "aria-label": name },
@@ -57,18 +57,25 @@ function granularity(name, one) {
   );
 }
 
+/** How the whole stands: class, sign, word, and why. */
+function health({ healthy, reasons, catching_up: catching = [] }) {
+  if (!healthy) return ["is-failed", "✕", "Degraded", reasons.join("; ")];
+  if (catching.length) return ["is-catching", "↻", "Catching up", catching.join("; ")];
+  return ["is-ok", "✓", "Healthy", ""];
+}
+
 function system(status) {
-  const { healthy, reasons, market } = status;
-  const lag = status.feed_lag_seconds;
+  const { market, feed_lag_seconds: lag } = status;
+  const [kind, sign, word, why] = health(status);
   return h(
     "article",
-    { class: ["cell", "system", healthy ? "is-ok" : "is-failed"], "aria-label": "System" },
+    { class: ["cell", "system", kind], "aria-label": "System" },
     h(
       "h2",
       {},
-      h("span", { class: "sign", "aria-hidden": "true" }, healthy ? "✓" : "✕"),
-      healthy ? " Healthy" : " Degraded",
-      !healthy && h("span", { class: "reason", title: reasons.join("; ") }, reasons.join("; ")),
+      h("span", { class: "sign", "aria-hidden": "true" }, sign),
+      ` ${word}`,
+      why && h("span", { class: "reason", title: why }, why),
       h(
         "span",
         { class: ["source", status.simulated && "simulated"] },

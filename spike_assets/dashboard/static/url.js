@@ -4,7 +4,10 @@ import { emit, GRANULARITIES, state } from "./state.js";
 
 const VIEWS = ["chart", "events", "alerts", "operations"];
 const ZONES = ["utc", "ny", "local"];
+/** Rules that an event is significant by. */
 export const RULES = ["psychological_level", "volume_spike", "pattern_completion"];
+/** Rules that give alerts. */
+export const ALERT_RULES = [...RULES, "simultaneous"];
 
 /** What is not in the address is this. @returns {import("./state.js").Route} */
 function defaults() {
@@ -21,6 +24,10 @@ function defaults() {
     suspect: "",
     sort: "-closed_at",
     page: 1,
+    alert_granularity: "",
+    alert_instrument: "",
+    alert_rule: "",
+    alert_state: "",
   };
 }
 
@@ -37,6 +44,10 @@ const ALLOWED = {
   suspect: (text) => ["true", "false"].includes(text),
   sort: (text) => /^-?[a-z_]+$/.test(text),
   page: (text) => /^[1-9]\d{0,5}$/.test(text),
+  alert_granularity: (text) => GRANULARITIES.includes(text),
+  alert_instrument: (text) => /^[A-Z]{3}_[A-Z]{3}$/.test(text),
+  alert_rule: (text) => ALERT_RULES.includes(text),
+  alert_state: (text) => ["unread", "acknowledged"].includes(text),
 };
 
 /** Read the address; what it says wrongly is left out. @param {string} search @returns {import("./state.js").Route} */
@@ -71,6 +82,12 @@ export function go(changes, { replace = false } = {}) {
   if (address !== location.pathname + location.search)
     history[replace ? "replaceState" : "pushState"](null, "", address);
   emit("route", before);
+}
+
+/** Let somebody log in, and come back to what the address says now. */
+export function signIn() {
+  const view = location.search.slice(1);
+  location.assign(view ? `/login?next=${encodeURIComponent(view)}` : "/login");
 }
 
 /** Follow the address from now on, and its history. */

@@ -2,6 +2,14 @@
 
 import { fixed, pair } from "./numbers.js";
 
+/** Rules in a few words. */
+export const RULE_WORDS = {
+  psychological_level: "round number",
+  volume_spike: "volume spike",
+  pattern_completion: "pattern",
+  simultaneous: "many at once",
+};
+
 const SLOTS = { H1: " for the hour", H4: " for the hour", D: " for the weekday", W: "" };
 
 const WORDS = {

@@ -1,0 +1,127 @@
+"""From the tick of the H1 schedule to a received alert, in a running `spike up` (see `bench.shifted` for its clock)."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.passes import Timings
+from bench.shifted import VARIABLE, Shift
+from bench.up import SECRET, Ask, environment, pipeline_of, spike_up, wait_for
+from spike_assets.deadline import Deadline
+from spike_assets.granularity import H1
+from spike_assets.market_hours import Window
+from spike_assets.pipeline import Pipeline
+from spike_assets.pipeline.backfill import backfill
+from spike_assets.store.tables import ALERTS, CANDLES, Table
+from spike_assets_tests.receiver import Received, Receiver, Status
+
+HISTORY = timedelta(days=120)
+LEAD = 2
+"""Minutes from the start of `spike up` to the first tick that is measured; those before load what there is."""
+EVERY = 3
+"""The webhook refuses the first message of every third tick."""
+QUIETLY = 40.0
+"""Seconds behind a run's end in which the sensor would have sent what was to be sent."""
+
+_WORKSPACE = """
+load_from:
+  - python_module:
+      module_name: bench.shifted
+      location_name: spike
+      working_directory: {}
+"""
+_RUNS = """
+query Runs { runsOrError(filter: {pipelineName: "h1_pass"}, limit: 3) {
+  ... on Runs { results { runId status startTime endTime } } } }"""
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """What was measured, in milliseconds: ticks whose alert was received at once, and those refused at first."""
+
+    at_once: Timings
+    refused: Timings
+    without_alert: int
+
+
+def measure(folder: Path, ticks: int) -> Ticked:
+    """Run `spike up` over so many ticks, one a minute."""
+    now = datetime.now(UTC)
+    shift = Shift(now.replace(second=0, microsecond=0) + timedelta(minutes=LEAD), _trading_hour(now))
+    (folder / "workspace.yaml").write_text(_WORKSPACE.format(Path(__file__).parents[1]), encoding="utf-8")
+    result = Ticked(Timings(), Timings(), 0)
+    with Receiver(SECRET) as receiver:
+        variables = environment(folder, receiver.url, shift.hour - HISTORY) | {VARIABLE: str(shift)}
+        pipeline = _loaded(variables, shift)
+        with spike_up(folder, variables) as ask:
+            n = max(0, -((shift.real - datetime.now(UTC)) // timedelta(minutes=1)))
+            for _ in range(ticks):
+                due = shift.real + timedelta(minutes=n)
+                refused = n % EVERY == EVERY - 1
+                receiver.faults[:] = [Status(503)] if refused else []
+                part = _one(ask, pipeline, receiver, due, shift)
+                if part is None:
+                    result = replace(result, without_alert=result.without_alert + 1)
+                for name, milliseconds in (part or {}).items():
+                    (result.refused if refused else result.at_once).add(name, milliseconds)
+                n = (datetime.now(UTC) - shift.real) // timedelta(minutes=1) + 1
+    return result
+
+
+def _trading_hour(now: datetime) -> datetime:
+    """Give an hour of the last Tuesday that is over."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=(now.weekday() - 1) % 7 or 7) + timedelta(hours=6)
+
+
+def _loaded(variables: dict[str, str], shift: Shift) -> Pipeline:
+    """Load history up to what the first minutes bring."""
+    pipeline = pipeline_of(variables)
+    end = shift.hour - timedelta(hours=LEAD + 1)
+    backfill(pipeline, H1, Window(shift.hour - HISTORY, end))
+    with pipeline.store.writing(Deadline.after(timedelta(seconds=10)), "bench") as session, session.transaction():
+        state = session.ops.state(H1)
+        assert state
+        session.ops.write_state(H1, replace(state, live_since=end))  # else this was history, which nobody is told of
+    return pipeline
+
+
+def _one(ask: Ask, pipeline: Pipeline, receiver: Receiver, due: datetime, shift: Shift) -> dict[str, float] | None:
+    """Wait for the run of a tick and its alert; give the parts, None where the candle had none."""
+    opened, heard = shift(due).replace(minute=0, second=0) - timedelta(hours=1), len(receiver.received)
+    run = wait_for(lambda: _ended(ask, due))
+    if run["status"] != "SUCCESS":
+        raise RuntimeError(f"a measured run ended as {run['status']}")
+    if _read(pipeline, ALERTS, opened, "time").empty:
+        return None
+    good = wait_for(lambda: _taken(receiver.received[heard:]), QUIETLY)
+    stored = shift.back(_read(pipeline, CANDLES, opened, "fetched_at").max().to_pydatetime()).timestamp()
+    ticked = due.timestamp()
+    parts = {
+        "tick due → run starts": run["startTime"] - ticked,
+        "run starts → candle received": stored - run["startTime"],
+        "candle received → alert received": good.at - stored,
+        "tick due → alert received": good.at - ticked,
+        "tick due → run succeeded": run["endTime"] - ticked,
+    }
+    if receiver.received[heard].status != 200:
+        parts["refused → received, sent by the sensor's run"] = good.at - receiver.received[heard].at
+    return {name: seconds * 1000 for name, seconds in parts.items()}
+
+
+def _taken(received: list[Received]) -> Received | None:
+    return next((one for one in received if one.status == 200 and json.loads(one.body)["granularity"] == "H1"), None)
+
+
+def _ended(ask: Ask, due: datetime) -> dict[str, Any] | None:
+    runs: list[dict[str, Any]] = ask(_RUNS, {})["runsOrError"]["results"]
+    ended = [run for run in runs if run["status"] in ("SUCCESS", "FAILURE", "CANCELED")]
+    return next((run for run in ended if run["startTime"] >= due.timestamp()), None)
+
+
+def _read(pipeline: Pipeline, table: Table, opened: datetime, column: str) -> Any:
+    window = Window(opened, opened + timedelta(microseconds=1))
+    with pipeline.store.reading(Deadline.after(timedelta(seconds=10))) as session:
+        return session.data.read(H1, table, window, ["instrument", "time", column])[column]
