@@ -14,7 +14,7 @@ PASSES = 60
 """How many passes a median is of."""
 DAGSTER_RUNS = 30
 RANGE = 200
-TICKS = 20
+TICKS = 15
 LOADS = 20
 """How often the page is loaded."""
 LATENCY = 50

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets_tests.cli.running import PATIENCE
+from spike_assets_tests.dashboard.listeners import listeners
 from spike_assets_tests.dashboard.served import Served
 from spike_assets_tests.support import make_pipeline, plain, tables
 
@@ -80,8 +82,11 @@ class Ran:
     memory: list[float]
 
 
-def crowd(folder: Path, pages: int, passes: int, every: float) -> Ran:
-    """Open so many pages, run so many passes, one every so many seconds, and hold what each page must have heard."""
+def crowd(folder: Path, pages: int, passes: int, every: float, others: int = 0) -> Ran:
+    """Open so many pages, run so many passes, one every so many seconds, and hold what each page must have heard.
+
+    `others` listen in a process of their own, so that they cost the passes nothing but what the dashboard costs.
+    """
     pipeline = make_pipeline(
         SimulatedSource(), folder / "spike.duckdb", NAMES, history_start=BEGIN, clock=lambda: datetime.now(UTC)
     )
@@ -90,7 +95,7 @@ def crowd(folder: Path, pages: int, passes: int, every: float) -> Ran:
     process(pipeline, H1, now=closes[HISTORY - 1] + timedelta(minutes=5))
     known = _known(pipeline)
     with Served(pipeline.store.url, NAMES, folder / "server.log") as server:
-        with _Pages(server, pages) as listening:
+        with _Pages(server, pages) as listening, listeners(listening.url, others) if others else nullcontext():
             took, ended, memory = [], {}, []
             for close in closes[HISTORY:]:
                 start = time.monotonic()
@@ -134,7 +139,7 @@ class _Pages:
 
     def __init__(self, server: Served, n: int) -> None:
         self.heard = [Heard() for _ in range(n)]
-        self._url = f"ws://127.0.0.1:{server.port}/api/live"
+        self.url = f"ws://127.0.0.1:{server.port}/api/live"
         self._news = threading.Condition()
         self._open = threading.Barrier(2, timeout=PATIENCE)
         self._stop = asyncio.Event()
@@ -152,7 +157,7 @@ class _Pages:
         self._loop.close()
 
     async def _listen(self) -> None:
-        feeds = [await connect(self._url, compression=None, max_size=None) for _ in self.heard]
+        feeds = [await connect(self.url, compression=None, max_size=None) for _ in self.heard]
         tasks = [asyncio.create_task(self._hear(*one)) for one in zip(feeds, self.heard, strict=True)]
         while not all(one.others for one in self.heard):
             await asyncio.sleep(0)
