@@ -96,7 +96,7 @@ def _one(ask: Ask, pipeline: Pipeline, receiver: Receiver, due: datetime, shift:
         raise RuntimeError(f"a measured run ended as {run['status']}")
     if _read(pipeline, ALERTS, opened, "time").empty:
         return None
-    good = wait_for(lambda: _taken(receiver.received[heard:]), QUIETLY)
+    good = wait_for(lambda: _taken(receiver.received[heard:], opened), QUIETLY)
     stored = shift.back(_read(pipeline, CANDLES, opened, "fetched_at").max().to_pydatetime()).timestamp()
     ticked = due.timestamp()
     parts = {
@@ -111,8 +111,14 @@ def _one(ask: Ask, pipeline: Pipeline, receiver: Receiver, due: datetime, shift:
     return {name: seconds * 1000 for name, seconds in parts.items()}
 
 
-def _taken(received: list[Received]) -> Received | None:
-    return next((one for one in received if one.status == 200 and json.loads(one.body)["granularity"] == "H1"), None)
+def _taken(received: list[Received], opened: datetime) -> Received | None:
+    """Give the message about a candle time, once it was taken."""
+    return next((one for one in received if one.status == 200 and _about(one) == ("H1", opened)), None)
+
+
+def _about(one: Received) -> tuple[str | None, datetime | None]:
+    digest = json.loads(one.body)
+    return digest["granularity"], digest["time"] and datetime.fromisoformat(digest["time"])
 
 
 def _ended(ask: Ask, due: datetime) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Processes that the command line starts and always takes down again: each in a group of its own, no orphans."""
 
+import math
 import os
 import re
 import signal
@@ -161,8 +162,16 @@ class Children:
 
     def watch(self, requested: threading.Event) -> None:
         """Wait until a stop is requested."""
-        while not requested.wait(_POLL_SECONDS):
+        self.pause(requested, math.inf)
+
+    def pause(self, requested: threading.Event, seconds: float) -> bool:
+        """Wait for so long, or until a stop is requested; tell whether it is."""
+        until = time.monotonic() + seconds
+        while not requested.wait(min(_POLL_SECONDS, max(0.0, until - time.monotonic()))):
             self._require_alive()
+            if time.monotonic() >= until:
+                return False
+        return True
 
     def _require_alive(self) -> None:
         for child in self._running:

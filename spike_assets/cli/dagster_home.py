@@ -12,6 +12,9 @@ from spike_assets.dashboard.server import address, reached_at
 from spike_assets.errors import PermanentError
 from spike_assets.settings import Settings
 
+Pause = Callable[[float], bool]
+"""Waits for so many seconds and tells whether to stop; raises where one of those that run has ended."""
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -47,7 +50,7 @@ def serve(
     environment: Mapping[str, str],
     say: Callable[[str], None],
     settings: Settings,
-    once_up: Callable[[threading.Event], None] = lambda _: None,
+    first: Callable[[Pause], None] = lambda _: None,
 ) -> None:
     """Run the dashboard, the UI and the daemon until Ctrl-C or SIGTERM; one that ends by itself is a `PermanentError`.
 
@@ -57,8 +60,8 @@ def serve(
         What all of them are told on top of this process's environment.
     settings
         Those in force for them.
-    once_up
-        Is done as soon as all of them run; what it is given is set when it is to stop.
+    first
+        Is done when the dashboard and the UI are there, before the daemon's schedules run.
     """
     require_free(port)
     require_dashboard(settings)
@@ -72,20 +75,24 @@ def serve(
             say(f"the dashboard is at {address(settings)}")
             place = ["--host", HOST, "--port", str(port), "--workspace", workspace]
             children.start("the Dagster UI", "webserver.log", "dagster_webserver", *place)
-            if _serve_dagster(children, workspace, port, requested, say):
-                once_up(requested)
-                children.watch(requested)
+            _serve_dagster(children, workspace, port, requested, say, first)
         say("stopping")
     say("stopped")
 
 
 def _serve_dagster(
-    children: Children, workspace: str, port: int, requested: threading.Event, say: Callable[[str], None]
-) -> bool:
-    """Start the daemon as soon as the UI answers; False when a stop was requested first."""
-    if not children.wait_for("/server_info", port, requested):
-        return False
-    # Behind the UI: both make the tables of an empty home, and one of two at once fails.
-    children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
-    say(f"http://{HOST}:{port} is ready, the schedules run; Ctrl-C stops")
-    return True
+    children: Children,
+    workspace: str,
+    port: int,
+    requested: threading.Event,
+    say: Callable[[str], None],
+    first: Callable[[Pause], None],
+) -> None:
+    if children.wait_for("/server_info", port, requested):
+        say(f"http://{HOST}:{port} is ready; Ctrl-C stops")
+        first(lambda seconds: children.pause(requested, seconds))
+    if not requested.is_set():
+        # Behind the UI: both make the tables of an empty home, and one of two at once fails.
+        children.start("the Dagster daemon", "daemon.log", "dagster._daemon", "run", "--workspace", workspace)
+        say("the schedules run")
+        children.watch(requested)

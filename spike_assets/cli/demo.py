@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -108,7 +107,7 @@ def demo(port: int, home: Path, days: int, partition_days: int, live_hours: int,
         dagster_home.require_dashboard(load_settings(source="simulated"))
     demo = open_demo(home, days, partition_days)
     pipeline = Pipeline.from_settings(demo.settings)
-    until = pipeline.clock() if once else replay.begins(pipeline.clock(), live_hours)
+    until = pipeline.clock() if once else _until(pipeline, live_hours)
     say(f"a simulated market of {len(pipeline.instruments)} instruments, kept in {home}; no price is real")
     past = replace(pipeline, clock=lambda: until)
     _load(demo, past, say)
@@ -161,6 +160,14 @@ def _first_start(days: int, partition_days: int) -> dict[str, object]:
     return {"loaded_from": (today - timedelta(days=days)).isoformat(), "settings": chosen}
 
 
+def _until(pipeline: Pipeline, live_hours: int) -> datetime:
+    """Give up to when history is loaded: to where the hours begin that pass live, or to where they have come."""
+    with pipeline.store.reading(Deadline.after(_LIMIT), "the demo") as session:
+        state = session.ops.state(H1)
+    begins = replay.begins(pipeline.clock(), live_hours)
+    return max(begins, state.last_processed) if state and state.last_processed else begins
+
+
 def _load(demo: Demo, pipeline: Pipeline, say: _Say) -> None:
     """Load the history of what has none, interrupted or new; what came since is the partitions' business."""
     with pipeline.store.reading(Deadline.after(_LIMIT), "the demo") as session:
@@ -183,11 +190,11 @@ def _materialize(demo: Demo, dagster: Path, until: datetime, say: _Say) -> None:
         say(line)
 
 
-def _replay(pipeline: Pipeline, reporter: Reporter, pace: float, say: _Say, stop: threading.Event) -> None:
+def _replay(pipeline: Pipeline, reporter: Reporter, pace: float, say: _Say, pause: dagster_home.Pause) -> None:
     left = replay.due(pipeline)
     if left:
         say(f"the hours up to now pass live, {pace:g} s each: watch them in the dashboard")
-        replay.replay(pipeline, left, reporter, say, stop, pace)
-    if not stop.is_set():
+        replay.replay(pipeline, left, reporter, say, pause, pace)
+    if not pause(0.0):
         closes = market_hours.next_close(H1, pipeline.clock())
         say(f"from here on at real time: the next candle of {H1} closes at {closes:%Y-%m-%d %H:%M} UTC")

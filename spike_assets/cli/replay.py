@@ -1,6 +1,5 @@
 """The demo's replay: what closed last, passed through live again, an hour a second. What is shown of it is not here."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,9 @@ from spike_assets import market_hours
 from spike_assets.alerts import render
 from spike_assets.alerts.digest import Digest
 from spike_assets.alerts.wants import Wants
+from spike_assets.cli.dagster_home import Pause
 from spike_assets.deadline import Deadline
+from spike_assets.errors import TransientError
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.pipeline import PassResult, Pipeline, process
 from spike_assets.reporting import Reporter
@@ -45,7 +46,7 @@ def replay(
     ticks: Sequence[Tick],
     reporter: Reporter,
     say: Callable[[str], None],
-    stop: threading.Event,
+    pause: Pause,
     seconds: float = 1.0,
 ) -> None:
     """Run a pass for every tick, each at its own time of day.
@@ -56,8 +57,8 @@ def replay(
         Those that are `due`.
     reporter
         Tells Dagster of the partitions that a pass filled.
-    stop
-        Ends it before its time; what is left is anybody's business.
+    pause
+        Waits from one to the next; what is left when it says to stop is a later replay's business.
     seconds
         How long an hour takes at least.
     """
@@ -65,9 +66,13 @@ def replay(
     live = replace(pipeline, policy=replace(pipeline.policy, channels=(Terminal(say),)))
     for at, granularity in ticks:
         began = time.monotonic()
-        result = process(live, granularity, now=at, trigger=TRIGGER)
-        _tell(reporter, granularity, result, say)
-        if stop.wait(max(0.0, began + seconds - time.monotonic()) if granularity is H1 else 0.0):
+        try:
+            result = process(live, granularity, now=at, trigger=TRIGGER)
+        except TransientError as error:  # the next pass of the granularity goes on from there
+            say(f"{granularity}: {error}")
+        else:
+            _tell(reporter, granularity, result, say)
+        if pause(max(0.0, began + seconds - time.monotonic()) if granularity is H1 else 0.0):
             return
 
 

@@ -23,6 +23,16 @@ PAGE = 50
 RECENT = timedelta(hours=24)
 """An alert that nobody has acknowledged counts as unread for so long after its candle closed: later it is history."""
 
+NONE: Record = {
+    "alerts": [],
+    "total": 0,
+    "page": 1,
+    "pages": 1,
+    "unread": 0,
+    "unread_hours": RECENT // timedelta(hours=1),
+}
+"""The first page where none are known."""
+
 
 def page(session: Session, asked: AlertFilter, number: int, now: datetime) -> Finish:
     """Read a page of alerts, newest first, for `GET /api/alerts`."""

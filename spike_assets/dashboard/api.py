@@ -25,6 +25,9 @@ from spike_assets.store.store import Session
 MOST_BODY = 4096
 """Bytes of a request's body."""
 
+MOST_IDS = 500
+"""Alerts that are acknowledged at once."""
+
 Handler = Callable[[Request, Mapping[str, Any]], Awaitable[Response]]
 
 
@@ -56,6 +59,11 @@ class Api:
         body = await self._reader.answer((name, key), f"the dashboard ({name})", question)
         return Response(body, media_type="application/json")
 
+    async def _fresh(self, request: Request, question: Question) -> Response:
+        """Answer a question that goes by the time of day: nobody asks the same again."""
+        body = await self._reader.fresh(f"the dashboard ({request.scope['route'].name})", question)
+        return Response(body, media_type="application/json")
+
     async def _read(self, request: Request, key: Hashable, query: Query) -> Response:
         return await self._ask(request, key, Question.of(query))
 
@@ -63,7 +71,7 @@ class Api:
 
     async def _status(self, request: Request, _: Mapping[str, Any]) -> Response:
         now = self._site.now()
-        return await self._ask(request, now, standing(self._site, now))
+        return await self._fresh(request, standing(self._site, now))
 
     async def _candles(self, request: Request, given: Mapping[str, Any]) -> Response:
         what = (given["granularity"], given["instrument"])
@@ -121,7 +129,7 @@ class Api:
             found = session.outbox.silences(now)
             return lambda: {"silences": [{"instrument": name, "until": iso(until)} for name, until in found.items()]}
 
-        return await self._read(request, now, read)
+        return await self._fresh(request, Question.of(read))
 
     async def _passes(self, request: Request, given: Mapping[str, Any]) -> Response:
         what = (given["granularity"], given["limit"])
@@ -154,11 +162,12 @@ class Api:
 
         return await self._write("an acknowledgement", write)
 
-    async def _acknowledge_all(self, _: Request, __: Mapping[str, Any]) -> Response:
-        now = self._site.now()
+    async def _acknowledge_all(self, request: Request, _: Mapping[str, Any]) -> Response:
+        """Those alone that are named: what has come since the page was drawn, nobody has seen."""
+        seen, now = _ids(await _body(request, MOST_IDS * 50)), self._site.now()
 
         def write(session: Session) -> None:
-            session.queries.acknowledge(alerts.unread(session, now), now)
+            session.queries.acknowledge([one for one in alerts.unread(session, now) if one in seen], now)
 
         return await self._write("an acknowledgement", write)
 
@@ -193,9 +202,19 @@ def _of_path(request: Request, name: str, parse: Callable[[str], str]) -> str:
         raise AskedError(f"{name}: {error}") from error
 
 
-async def _body(request: Request) -> dict[str, Any]:
+def _ids(said: Mapping[str, Any]) -> set[str]:
+    given = said.get("alert_ids")
+    if said.keys() != {"alert_ids"} or not isinstance(given, list) or not 1 <= len(given) <= MOST_IDS:
+        raise AskedError(f'send {{"alert_ids": ["…"]}}, 1 to {MOST_IDS} ids of alerts')
     try:
-        found = json.loads(await small_body(request))
+        return {asked.an_id(str(one)) for one in given}
+    except ValueError as error:
+        raise AskedError(f"alert_ids: {error}") from error
+
+
+async def _body(request: Request, most: int = MOST_BODY) -> dict[str, Any]:
+    try:
+        found = json.loads(await small_body(request, most))
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -203,11 +222,11 @@ async def _body(request: Request) -> dict[str, Any]:
     return found
 
 
-async def small_body(request: Request) -> bytes:
+async def small_body(request: Request, most: int = MOST_BODY) -> bytes:
     """Give the body of a request; one that is too long is refused before it is read."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY:
-            raise HTTPException(413, f"send {MOST_BODY} bytes at most")
+        if len(body) > most:
+            raise HTTPException(413, f"send {most} bytes at most")
     return body

@@ -22,8 +22,8 @@ from spike_assets.dashboard.live import live
 from spike_assets.dashboard.metrics import Metrics
 from spike_assets.dashboard.openapi import openapi
 from spike_assets.dashboard.reader import Reader
-from spike_assets.dashboard.security import Doors, Guard, Sessions, require_safe
-from spike_assets.dashboard.site import Site
+from spike_assets.dashboard.security import NOT_KEPT, Doors, Guard, Sessions, require_safe
+from spike_assets.dashboard.site import Question, Site
 from spike_assets.dashboard.watcher import Pace, Watcher
 from spike_assets.errors import SpikeError, TransientError
 from spike_assets.pipeline.context import Pipeline
@@ -58,14 +58,15 @@ def create_app(
     reader = Reader(pipeline.store)
     hub = Hub(int(site.now().timestamp() * 1000), site.now, **({} if queued is None else {"queued": queued}))
     watcher = Watcher(site, hub, pace or Pace())
-    health = Health(site, reader)
+    health = Health(watcher)
     app = Starlette(
-        routes=_routes(Api(site, reader), hub, health, pages.Login(sessions), _metrics(site, reader, hub, watcher)),
+        routes=_routes(Api(site, reader), hub, health, sessions, _metrics(site, reader, hub, watcher)),
         middleware=[Middleware(Guard, doors=Doors.of(settings), sessions=sessions)],
         exception_handlers={
             AskedError: _asked_wrongly,
             HTTPException: _http,
             SpikeError: _store_trouble,
+            Exception: _fault,
         },
         lifespan=_beside(watcher, reader, health),
     )
@@ -74,8 +75,9 @@ def create_app(
 
 
 def _routes(
-    api: Api, hub: Hub, health: Health, login: pages.Login, scrape: Callable[[Request], object]
+    api: Api, hub: Hub, health: Health, sessions: Sessions, scrape: Callable[[Request], object]
 ) -> list[Route | Mount | WebSocketRoute]:
+    login = pages.Login(sessions)
     return [
         Route("/", pages.page),
         Route("/favicon.ico", pages.favicon),
@@ -89,7 +91,7 @@ def _routes(
         Route("/api/openapi.json", openapi),
         Route("/api/docs", pages.docs),
         *api.routes(),
-        WebSocketRoute("/api/live", live(hub)),
+        WebSocketRoute("/api/live", live(hub, sessions)),
         Mount("/static", _Static(directory=pages.STATIC, check_dir=False)),
     ]
 
@@ -109,8 +111,10 @@ def _metrics(site: Site, reader: Reader, hub: Hub, watcher: Watcher) -> Callable
 
     async def scrape(_: Request) -> Response:
         now = site.now()
-        found = await reader.ask("the dashboard (metrics)", metrics.facts(site, now))
-        return Response(collected.text(found), headers={"content-type": metrics.MEDIA})
+        asked = metrics.facts(site, now)
+        text = Question(asked.steps, lambda found: collected.text(asked.finish(found)))  # made in the reader's thread
+        body = await reader.ask("the dashboard (metrics)", text)
+        return Response(body, headers={"content-type": metrics.MEDIA})
 
     return scrape
 
@@ -122,8 +126,9 @@ def _beside(
 
     def ended(task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
-            health.fault = f"nothing new is noticed any more ({task.exception()!r}); start the dashboard again"
+            health.fault = why = f"nothing new is noticed any more ({task.exception()!r}); start the dashboard again"
             _log.error("the watcher ended", exc_info=task.exception())
+            watcher.despair(why)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -157,3 +162,8 @@ async def _store_trouble(_: Request, error: Exception) -> Response:
     if isinstance(error, TransientError):
         return JSONResponse({"error": str(error)}, 503, headers={"retry-after": "1"})
     return JSONResponse({"error": str(error)}, 500)
+
+
+async def _fault(_: Request, __: Exception) -> Response:
+    """Answer for what nobody thought of; Starlette hands it on to the log, and asks for this beyond the guard."""
+    return JSONResponse({"error": "the dashboard has a fault; its log says which, report that"}, 500, headers=NOT_KEPT)

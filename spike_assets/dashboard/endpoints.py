@@ -71,7 +71,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "healthy": "whether nothing is wrong",
             "reasons": "what is wrong, one sentence each",
             "catching_up": "what is behind while passes go well right now, one sentence each",
-            "granularities": "per granularity: last run, next close, lag, failures and so on",
+            "granularities": "per granularity: last run, next close, lag, due_since (of the oldest candle that is not"
+            " processed; null where all are), failures and so on",
             "market": "open or not, and until when",
             "instruments": "configured instruments with their decimals",
             "outbox": "messages that wait, and that were given up",
@@ -152,9 +153,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "acknowledge_all",
         "/api/alerts/acknowledge",
-        "Note that somebody has seen all that is unread.",
+        "Note that somebody has seen these alerts; what is not unread any more is left as it is.",
         method="POST",
         writes=True,
+        body={"alert_ids": "1 to 500 of them, as in a list of alerts"},
     ),
     Endpoint(
         "silences",

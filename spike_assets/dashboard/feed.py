@@ -92,6 +92,8 @@ class Hub:
         self._now = now
         self.deltas = 0
         self.resets = 0
+        self.looked_at: datetime | None = None
+        """When the store was last looked at with success: what pages show is from then."""
         self._deltas: deque[str] = deque(maxlen=kept)
         self._queued = queued
         self._most_clients = most_clients
@@ -137,7 +139,9 @@ class Hub:
 
     def heartbeat(self) -> None:
         """Give every page a sign of life."""
-        frame = encoded({"type": "heartbeat", "seq": self.seq, "now": iso(self._now())})
+        frame = encoded(
+            {"type": "heartbeat", "seq": self.seq, "now": iso(self._now()), "looked_at": iso(self.looked_at)}
+        )
         for client in self._clients:
             client.nudge(frame)
 

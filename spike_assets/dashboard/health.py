@@ -1,13 +1,13 @@
-"""Whether the dashboard runs (`/healthz`), and whether what it shows is fresh (`/readyz`)."""
+"""Whether the dashboard runs (`/healthz`), and whether what it shows is fresh (`/readyz`).
+
+Anybody may ask, as often as he likes: both answer from what the watcher saw last, and read nothing.
+"""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from spike_assets.dashboard.reader import Reader
 from spike_assets.dashboard.security import is_stranger
-from spike_assets.dashboard.site import Site
-from spike_assets.dashboard.standing import statuses
-from spike_assets.errors import SpikeError
+from spike_assets.dashboard.watcher import Watcher
 
 
 class Health:
@@ -19,9 +19,8 @@ class Health:
         Why nothing is noticed any more; None while the watcher is at work.
     """
 
-    def __init__(self, site: Site, reader: Reader) -> None:
-        self._site = site
-        self._reader = reader
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
         self.fault: str | None = None
 
     async def alive(self, request: Request) -> Response:
@@ -30,12 +29,15 @@ class Health:
 
     async def ready(self, request: Request) -> Response:
         """Say whether the data are fresh and all is well."""
-        try:
-            found = await self._reader.ask("the dashboard (readyz)", statuses(self._site, self._site.now()))
-            reasons = [*found.reasons, *found.catching_up]
-        except SpikeError as error:
-            reasons = [str(error)]
-        return _answer(request, reasons, 503)
+        if self.fault is None:
+            await self._watcher.ready()
+        return _answer(request, self._reasons(), 503)
+
+    def _reasons(self) -> list[str]:
+        trouble, board = self.fault or self._watcher.trouble, self._watcher.board
+        if trouble is not None or board is None:
+            return [trouble or "the store has not been looked into yet"]
+        return [*board.reasons, *board.catching_up]
 
 
 def _answer(request: Request, reasons: list[str], status: int) -> Response:

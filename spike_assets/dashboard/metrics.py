@@ -1,10 +1,12 @@
 """What monitoring collects, in Prometheus' format: read from the store when it is asked for."""
 
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -87,6 +89,7 @@ class Metrics:
     """The metrics of a site, in a registry of their own."""
 
     def __init__(self, hub: Hub, look_seconds: Callable[[], float]) -> None:
+        self._one_by_one = Lock()
         self._registry = CollectorRegistry()
         self._store = _StoreCollector()
         self._registry.register(self._store)
@@ -95,8 +98,9 @@ class Metrics:
 
     def text(self, found: Facts) -> bytes:
         """Give all metrics as text."""
-        self._store.facts = found
-        return generate_latest(self._registry)
+        with self._one_by_one:
+            self._store.facts = found
+            return generate_latest(self._registry)
 
 
 class _StoreCollector(Collector):
@@ -108,7 +112,9 @@ class _StoreCollector(Collector):
             return
         found = self.facts
         yield from _standing(found)
-        yield _counts(CounterMetricFamily, "spike_passes", "Passes, by how they ended.", "status", found.passes)
+        # Those under way become fewer, which a counter must not.
+        ended = {key: n for key, n in found.passes.items() if key[1] != "running"}
+        yield _counts(CounterMetricFamily, "spike_passes", "Passes, by how they ended.", "status", ended)
         yield _histogram(found.stages)
         for table, what in (("candles", "Stored candles."), ("events", "Stored events."), ("alerts", "Stored alerts.")):
             gauge = GaugeMetricFamily(f"spike_{table}", what, labels=["granularity"])
@@ -205,5 +211,5 @@ def _histogram(stages: dict[tuple[str, str], list[float]]) -> Metric:
 
 def _cumulative(seconds: Iterable[float]) -> list[tuple[str, float]]:
     ordered = sorted(seconds)
-    counts = [(str(limit), float(sum(one <= limit for one in ordered))) for limit in _BUCKETS]
+    counts = [(str(limit), float(bisect_right(ordered, limit))) for limit in _BUCKETS]
     return [*counts, ("+Inf", float(len(ordered)))]

@@ -25,6 +25,8 @@ class Reader:
         self._store = store
         # Not the event loop's own threads: those are killed when the process ends, in the middle of a query.
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard-reader")
+        # A server that is away is asked in vain for seconds; what is kept does not wait behind those who read, either.
+        self._glances = ThreadPoolExecutor(1, "dashboard-stamp")
         self._most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
         self._bytes = 0
@@ -39,9 +41,9 @@ class Reader:
         key
             What was asked: whoever asks the same of the same stored rows may be given the same answer.
         """
-        stamp = self._store.stamp()
+        stamp = await asyncio.get_running_loop().run_in_executor(self._glances, self._store.stamp)
         if stamp is None:  # nothing tells when it changes
-            return await self._encoded(purpose, question)
+            return await self.fresh(purpose, question)
         full = (stamp, key)
         kept = self._kept.get(full)
         if kept is not None:
@@ -64,7 +66,8 @@ class Reader:
 
     async def close(self) -> None:
         """Wait for what is under way, and begin nothing more."""
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        for threads in (self._glances, self._threads):
+            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
     def _answered(self, key: Hashable, task: asyncio.Task[bytes]) -> None:
         del self._asked[key]
@@ -72,7 +75,7 @@ class Reader:
             task.exception()  # whoever asked may have gone; those who have not are told
 
     async def _answer(self, key: Hashable, purpose: str, question: Question) -> bytes:
-        found = await self._encoded(purpose, question)
+        found = await self.fresh(purpose, question)
         self._kept[key] = found
         self._bytes += len(found)
         while self._bytes > self._most_bytes:
@@ -80,8 +83,9 @@ class Reader:
             self._bytes -= len(dropped)
         return found
 
-    async def _encoded(self, purpose: str, question: Question) -> bytes:
-        """Encode in the thread, too: other pages are served meanwhile."""
+    async def fresh(self, purpose: str, question: Question) -> bytes:
+        """Give the JSON of an answer that is another one every time; it is not kept."""
+        # Encoded in the thread, too: other pages are served meanwhile.
         as_bytes = Question(question.steps, lambda found: encoded(question.finish(found)).encode())
         return bytes(await self.ask(purpose, as_bytes))
 

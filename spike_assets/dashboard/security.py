@@ -4,11 +4,13 @@ A token guards everything but the empty page, its modules, the login form and th
 only this machine can reach the dashboard, and everything is open.
 """
 
+import asyncio
 import hmac
 import ipaddress
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -48,6 +50,9 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+
+NOT_KEPT: Mapping[str, str] = {**HEADERS, "cache-control": "no-store"}
+"""The headers of an answer that nobody keeps."""
 
 
 def require_safe(settings: Settings) -> None:
@@ -130,7 +135,7 @@ class Sessions:
 
     def __init__(self, token: str | None) -> None:
         self._token = None if token is None else token.encode()
-        self._open: OrderedDict[str, None] = OrderedDict()
+        self._open: OrderedDict[str, set[asyncio.Event]] = OrderedDict()
 
     @property
     def needed(self) -> bool:
@@ -144,14 +149,33 @@ class Sessions:
     def begin(self) -> str:
         """Give the id of a new session; of too many the oldest ends."""
         session = secrets.token_urlsafe(32)
-        self._open[session] = None
+        self._open[session] = set()
         if len(self._open) > _MOST_SESSIONS:
-            self._open.popitem(last=False)
+            self.end(next(iter(self._open)))
         return session
 
     def end(self, session: str) -> None:
-        """Forget a session."""
-        self._open.pop(session, None)
+        """Forget a session, and tell whoever goes by it."""
+        for ended in self._open.pop(session, ()):
+            ended.set()
+
+    @contextmanager
+    def followed(self, connection: HTTPConnection) -> Iterator[asyncio.Event]:
+        """Give what is set when the session ends by which a connection came in; never for one that needs none."""
+        ended = asyncio.Event()
+        if not self.needed or self.bears(connection.headers):
+            yield ended
+            return
+        following = self._open.get(connection.cookies.get(COOKIE, ""))
+        if following is None:  # it has ended since the guard looked
+            ended.set()
+            yield ended
+            return
+        following.add(ended)
+        try:
+            yield ended
+        finally:
+            following.discard(ended)
 
     def admits(self, connection: HTTPConnection) -> bool:
         """Tell whether a request comes with the token, or from a session that had it."""

@@ -11,6 +11,7 @@ from spike_assets import market_hours
 from spike_assets.dashboard.site import Finish, Query, Question, Site
 from spike_assets.dashboard.views import Record, iso
 from spike_assets.granularity import GRANULARITIES, Granularity
+from spike_assets.instruments import instrument
 from spike_assets.market_hours import Window
 from spike_assets.pipeline.status import GranularityStatus, Status, granularity_status
 from spike_assets.store.outbox import UNSAID
@@ -58,7 +59,16 @@ def besides(session: Session, site: Site, now: datetime) -> Finish:
     """Read what a status says besides how the granularities stand."""
     decimals = session.ops.decimals(site.pipeline.instruments)
     outbox, silences = depth(session), session.outbox.silences(now)
-    return lambda: {
+    return lambda: _besides(site, decimals, outbox, silences)
+
+
+def _besides(
+    site: Site,
+    decimals: Mapping[str, int],
+    outbox: Mapping[str, Mapping[str, int]],
+    silences: Mapping[str, datetime],
+) -> Record:
+    return {
         "instruments": [{"name": name, "decimals": decimals[name]} for name in site.pipeline.instruments],
         "outbox": {"waiting": sum(outbox["waiting"].values()), "dead": sum(outbox["dead"].values())},
         "silences": [{"instrument": name, "until": iso(until)} for name, until in silences.items()],
@@ -66,6 +76,50 @@ def besides(session: Session, site: Site, now: datetime) -> Finish:
         "dagster_url": site.dagster_url,
         "may_write": True,  # whoever may not write may not read either
     }
+
+
+def unreadable(site: Site, now: datetime, why: str, known: Record | None) -> Record:
+    """Give a status while the store cannot be read: what was known last, and why it is not healthy.
+
+    Parameters
+    ----------
+    known
+        The last status that was read; None where none was: everything is as if nothing had ever run.
+    """
+    status = _nothing(site, now) if known is None else known
+    return {**status, "now": iso(now), "healthy": False, "reasons": [why], "catching_up": []}
+
+
+def _nothing(site: Site, now: datetime) -> Record:
+    pipeline = site.pipeline
+    never = tuple(_never(one, now) for one in GRANULARITIES.values())
+    decimals = {name: instrument(name).decimals for name in pipeline.instruments}
+    said = told(Status(now, pipeline.source.name, pipeline.store.url, never))
+    return said | _besides(site, decimals, {"waiting": {}, "dead": {}}, {})
+
+
+def _never(granularity: Granularity, now: datetime) -> GranularityStatus:
+    return GranularityStatus(
+        granularity=granularity,
+        last_run=None,
+        last_success=None,
+        running_since=None,
+        crashed=None,
+        last_processed=None,
+        next_close=market_hours.next_close(granularity, now),
+        next_run=market_hours.next_tick(granularity, now),
+        newest_candle=None,
+        behind=0,
+        overdue_since=None,
+        went_well=None,
+        consecutive_failures=0,
+        last_error=None,
+        late=(),
+        unavailable={},
+        pending=0,
+        quarantined=0,
+        recent_events=0,
+    )
 
 
 def told(found: Status) -> Record:
@@ -78,6 +132,7 @@ def told(found: Status) -> Record:
         granularities[one.granularity.name] |= {
             "last_candle_closed_at": _closed(one.granularity, one.newest_candle),
             "lag_seconds": lags[one.granularity.name],
+            "due_since": iso(due_since(one, now)),
         }
     known = [seconds for seconds in lags.values() if seconds is not None]
     return said | {
@@ -115,13 +170,24 @@ def lag(one: GranularityStatus, now: datetime) -> float | None:
     """Give how many seconds ago the oldest candle that is not processed became due; 0 where none is, None at first."""
     if one.last_processed is None:
         return None
+    due = due_since(one, now)
+    return 0.0 if due is None else (now - due).total_seconds()
+
+
+def due_since(one: GranularityStatus, now: datetime) -> datetime | None:
+    """Give when the oldest candle that is not processed became due; None where none is, and before the first pass.
+
+    A lag that is told grows old; who knows this can count it.
+    """
+    if one.last_processed is None:
+        return None
     newest = market_hours.last_closed(one.granularity, now)
     waiting = market_hours.candle_times(one.granularity, Window(one.last_processed, newest.end))
     if waiting.empty:
-        return 0.0
+        return None
     closed = market_hours.close_of(one.granularity, waiting[0].to_pydatetime())
     due = market_hours.next_tick(one.granularity, closed)
-    return max(0.0, (now - due).total_seconds())
+    return due if due < now else None
 
 
 def market_until(now: datetime) -> Record:

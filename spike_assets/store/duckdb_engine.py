@@ -25,6 +25,8 @@ def _changed(path: Path) -> str:
         found = path.stat()
     except FileNotFoundError:
         return "-"
+    except OSError as error:
+        raise StoreUnavailableError(f"{path} cannot be looked at ({error.strerror}); see to its folder") from error
     return f"{found.st_mtime_ns}/{found.st_size}"
 
 

@@ -37,6 +37,8 @@ _HOLDER = (
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (l.classid::bigint << 32 | l.objid::bigint) = %s"
 )
+_VISIBLE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END"
+"""A replica does not tell of all that it sees."""
 _GLANCE = timedelta(seconds=2)
 _REST = 5.0
 """Seconds for which a server that could not be asked for its stamp is left alone."""
@@ -155,16 +157,18 @@ class PostgresEngine:
         return ddl(sql)
 
     def stamp(self) -> str | None:
-        """Give how far the server's log has come; None where that is not to be had.
+        """Give which transactions can be seen; None where that is not to be had.
 
-        The log moves for every database of the server: whoever looks may look in vain, and misses nothing.
+        Two readers with the same stamp see the same; the server's log would not do, it moves before a commit can be
+        seen. Every transaction that has written and ends, undone ones and those of other databases and of the server
+        itself too, changes it: whoever looks may look in vain, and misses nothing.
         """
         if time.monotonic() < self._again:
             return None
         try:
             with self._glances.one(Deadline.after(_GLANCE), "a glance") as link:
-                row = link.raw.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-                return None if row is None else str(row[0])
+                row = link.raw.execute(_VISIBLE).fetchone()
+                return None if row is None or row[0] is None else str(row[0])
         except psycopg.Error:
             self._again = time.monotonic() + _REST
             return None

@@ -81,6 +81,7 @@ def test_a_demo_from_nothing_to_a_green_ui_and_away_again(tmp_path: Path) -> Non
     live = hear(process, "from here on at real time: the next candle of H1 closes at ")
     assert live[0].endswith("the hours up to now pass live, 0 s each: watch them in the dashboard")
     assert not [line for line in live[1:-1] if "[simulated] " not in line]
+    hear(process, "the schedules run")
 
     nodes = query(port, PARTITIONS)["assetNodes"]
     assert len(nodes) == 20
@@ -113,7 +114,7 @@ def test_up_serves_until_its_daemon_dies_and_then_leaves_nothing_behind(tmp_path
     process = start("up", "--port", str(port))
     assert process.stderr
     for line in process.stderr:
-        if f"http://127.0.0.1:{port} is ready" in line:
+        if line == "the schedules run\n":
             break
     shipped = Path(__file__).parents[2] / "dagster.yaml"
     assert Path(".dagster/dagster.yaml").read_bytes() == shipped.read_bytes()

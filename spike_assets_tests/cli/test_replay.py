@@ -1,8 +1,8 @@
 """The demo's replay: the hours that closed last pass live, and end as if they had been loaded."""
 
-import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,11 +11,13 @@ from spike_assets.alerts.policy import Policy
 from spike_assets.alerts.wants import Wants
 from spike_assets.cli.replay import begins, due, replay
 from spike_assets.deadline import Deadline
+from spike_assets.errors import TransientError
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.market_hours import Window, last_closed
 from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.reporting import Reported, Reporter
+from spike_assets.sources.base import Fetched
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store.ops import State
 from spike_assets.store.store import Store
@@ -76,13 +78,13 @@ def processed(until: datetime) -> Pipeline:
     return pipeline
 
 
-@pytest.fixture
-def stop() -> threading.Event:
-    return threading.Event()
+def on(seconds: float) -> bool:
+    assert seconds == 0.0
+    return False
 
 
 def test_it_ends_as_if_everything_had_been_loaded_and_rings_no_phone(
-    stop: threading.Event, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pipeline, notes, said = loaded(begins(NOW, HOURS)), Notes(), list[str]()
     ticks = due(pipeline)
@@ -90,7 +92,7 @@ def test_it_ends_as_if_everything_had_been_loaded_and_rings_no_phone(
         begins(NOW, HOURS) + timedelta(hours=n, minutes=5) for n in range(1, HOURS + 1)
     ]
     assert ticks == sorted(ticks, key=lambda tick: (tick[0], list(GRANULARITIES.values()).index(tick[1])))
-    replay(pipeline, ticks, notes, said.append, stop, 0)
+    replay(pipeline, ticks, notes, said.append, on, 0)
 
     clean = loaded(NOW)
     for granularity in GRANULARITIES.values():
@@ -106,11 +108,10 @@ def test_it_ends_as_if_everything_had_been_loaded_and_rings_no_phone(
         assert session.outbox.untold("log") == []
 
 
-def test_what_is_stopped_goes_on_where_it_was(stop: threading.Event) -> None:
+def test_what_is_stopped_goes_on_where_it_was() -> None:
     pipeline = processed(begins(NOW, HOURS))
     ticks = due(pipeline)
-    stop.set()
-    replay(pipeline, ticks, Notes(), lambda _: None, stop, 0)
+    replay(pipeline, ticks, Notes(), lambda _: None, lambda _: True, 0)
     assert due(pipeline) == ticks[1:]
 
 
@@ -123,3 +124,24 @@ def test_a_weekend_is_passed_over() -> None:
     assert datetime(2026, 6, 5, 21, 5, tzinfo=UTC) in hours
     assert datetime(2026, 6, 7, 22, 5, tzinfo=UTC) in hours
     assert not [at for at in hours if datetime(2026, 6, 5, 22, tzinfo=UTC) < at < datetime(2026, 6, 7, 22, tzinfo=UTC)]
+
+
+class Away(SimulatedSource):
+    """A source that is away at first."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def fetch(self, *arguments: Any, **options: Any) -> Fetched:
+        self.left -= 1
+        if self.left >= 0:
+            raise TransientError("nobody answers")
+        return super().fetch(*arguments, **options)
+
+
+def test_a_pass_that_may_succeed_later_does_not_end_it() -> None:
+    pipeline, said = processed(begins(NOW, 5)), list[str]()
+    ticks = due(pipeline)
+    replay(replace(pipeline, source=Away(2)), ticks, Notes(), said.append, on, 0)
+    assert said[:2] == ["H1: nobody answers"] * 2
+    assert due(pipeline) == []

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -22,6 +23,8 @@ FLAGS = (
 expect.set_options(timeout=30_000)  # two cores are shared: slow is not wrong
 
 AT_LEAST_ONE = re.compile(r"^[1-9]\d*$")
+
+_ALIKE = ("tbody tr:nth-child(n+6)", "li.alert:nth-child(n+6)")
 
 AWAY = ("WebSocket connection to", "ERR_CONNECTION", "ERR_EMPTY_RESPONSE")
 """What Chromium itself says of a server that is away."""
@@ -91,3 +94,28 @@ def shown(page: Page) -> dict[str, Any]:
     """Give what the chart shows."""
     found: dict[str, Any] = page.evaluate("spike.chart.shown")
     return found
+
+
+def try_now(page: Page) -> None:
+    """Press the banner's button, unless the page was quicker to come back, or to leave, by itself."""
+    with suppress(Error):
+        page.evaluate("document.querySelector('#banner button')?.click()")
+
+
+def axe(page: Page) -> None:
+    """Bring axe to a page: once, before it is asked."""
+    page.evaluate(AXE_SCRIPT)
+
+
+def serious(page: Page, part: str = "html") -> list[str]:
+    """Give what axe finds in a part of a page; of rows that are all alike it looks at the first ones."""
+    found = page.evaluate(
+        "([context, options]) => axe.run(context, options).then(found => found.violations)",
+        [{"include": [[part]], "exclude": [[rows] for rows in _ALIKE]}, {"resultTypes": ["violations"]}],
+    )
+    return [
+        f"{one['id']}: {node['html'][:140]} {node['failureSummary'][:200]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]

@@ -47,6 +47,11 @@ def plain(row: Mapping[Any, Any]) -> Json:
     return {str(key): _plain(value) for key, value in row.items()}
 
 
+def without(row: Json, *names: str) -> Json:
+    """Give a row without what the API leaves out of it."""
+    return {key: value for key, value in row.items() if key not in names}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, pd.Timestamp):
         return iso(value)
@@ -78,9 +83,12 @@ class Table:
         known = features(found, candles, granularity)
         relative, _ = against_slot(candles, candles, granularity)
         rows = candles.assign(atr=ranges["atr"], suspect=ranges["suspect"], relative_volume=relative)
-        self.candles = {str(name): [plain(row) for row in part] for name, part in _by_instrument(rows)}
+        self.candles = {
+            str(name): [without(plain(row), "instrument") for row in part] for name, part in _by_instrument(rows)
+        }
         self.features = {
-            str(event_id): plain(row) for event_id, row in zip(found["event_id"], known.to_dict("records"), strict=True)
+            str(event_id): without(plain(row), "instrument", "time")
+            for event_id, row in zip(found["event_id"], known.to_dict("records"), strict=True)
         }
         self.alerts = self._alerts(found, known, candles)
         rules = {alert["event_id"]: alert["rules"] for alert in self.alerts if alert["event_id"]}
@@ -101,7 +109,7 @@ class Table:
             "granularity": self.granularity.name,
             "decimals": instrument(row["instrument"]).decimals,
             "rules": rules.get(row["event_id"], []),
-            **row,
+            **without(row, "rebound", "hour_of_day", "day_of_week"),
             **{name: of[name] for name in names},
         }
 
@@ -160,6 +168,8 @@ class Market:
         self.silences: dict[str, str] = {}
         self.healthy = True
         self.behind = 0
+        self.due_since: datetime | None = None
+        self.unseen = timedelta(0)  # how long ago the store could last be read
         self.passes = [self._pass(n) for n in range(60)]
         for alert in self._seen("D", "alerts")[:-1] + self._seen("H1", "alerts")[:-4]:
             self.acknowledged[alert["alert_id"]] = iso(NOW)
@@ -310,7 +320,11 @@ class Market:
         return [
             {"kind": "candles", "granularity": granularity, "instruments": candles},
             {"kind": "levels", "granularity": granularity, "instruments": list(NAMES)},
-            *([{"kind": "events", "granularity": granularity, "events": new, "removed": []}] if new else []),
+            *(
+                [{"kind": "events", "granularity": granularity, "events": new, "removed": [], "again": False}]
+                if new
+                else []
+            ),
         ]
 
     def status(self, *, running: bool = False) -> Json:
@@ -337,7 +351,7 @@ class Market:
             "market": {"open": True, "until": iso(week_close)},
             "instruments": [{"name": name, "decimals": instrument(name).decimals} for name in NAMES],
             "outbox": {"waiting": 2, "dead": 1},
-            "feed_lag_seconds": 4.2,
+            "feed_lag_seconds": 0,
             "silences": [{"instrument": name, "until": until} for name, until in self.silences.items()],
             "public_url": None,
             "dagster_url": "http://127.0.0.1:3000",
@@ -359,8 +373,10 @@ class Market:
             "newest_candle": iso(newest.start),
             "last_candle_closed_at": iso(newest.end),
             "lag_seconds": 0,
+            "due_since": iso(self.due_since) if self.due_since and granularity is H1 else None,
             "behind": self.behind if granularity is H1 else 0,
             "overdue_since": None,
+            "went_well": None,
             "consecutive_failures": 0,
             "last_error": None,
             "unavailable": {"USD_ZAR": "the source knows no USD_ZAR"} if granularity.name == "W" else {},

@@ -19,7 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -83,6 +83,7 @@ class Page:
         return Starlette(
             routes=[
                 Route("/", lambda _: FileResponse(STATIC / "index.html")),
+                Route("/login", lambda _: RedirectResponse("./", 303)),  # nobody has to log in
                 Route("/api/events.csv", self._csv),
                 Route("/api/events/{event_id}", self._event),
                 Route("/api/alerts/acknowledge", self._acknowledge_all, methods=["POST"]),
@@ -143,8 +144,9 @@ class Page:
         self.feed.push(self.market.acknowledge([request.path_params["alert_id"]]))
         return Response(status_code=204)
 
-    async def _acknowledge_all(self, _: Request) -> Response:
-        self.feed.push(self.market.acknowledge(self.market.unread_ids()))
+    async def _acknowledge_all(self, request: Request) -> Response:
+        asked = (await request.json())["alert_ids"]
+        self.feed.push(self.market.acknowledge(set(asked) & set(self.market.unread_ids())))
         return Response(status_code=204)
 
     async def _silence(self, request: Request) -> Response:
@@ -182,12 +184,22 @@ class Page:
         status, rung = self.market.status(), self.market.alerts_page()
         return {"type": "snapshot", "seq": self.feed.seq, "status": status, "alerts": rung}
 
+    def heartbeat(self) -> Json:
+        """Give the frame that says no more than that the server is there, and when it last looked."""
+        market = self.market
+        return {
+            "type": "heartbeat",
+            "seq": self.feed.seq,
+            "now": iso(market.at),
+            "looked_at": iso(market.at - market.unseen),
+        }
+
     async def _send(self, socket: WebSocket, queue: asyncio.Queue[Json]) -> None:
         while True:
             try:
                 frame = await asyncio.wait_for(queue.get(), HEARTBEAT)
             except TimeoutError:
-                frame = {"type": "heartbeat", "seq": self.feed.seq, "now": iso(self.market.at)}
+                frame = self.heartbeat()
             await socket.send_json(frame)
 
 
@@ -313,6 +325,10 @@ class Server:
         """Reveal the next H1 candles, one batch of changes each."""
         for _ in range(n):
             self.tell(lambda: self.feed.push(self.market.advance()))
+
+    def beat(self) -> None:
+        """Send a heartbeat, now."""
+        self.tell(lambda: self.feed.say(self.page.heartbeat()))
 
     def push(self, *changes: Json) -> None:
         """Send changes."""

@@ -5,16 +5,18 @@ import io
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from spike_assets.core.features import against_slot
 from spike_assets.dashboard import events
+from spike_assets.dashboard.security import NOT_KEPT
 from spike_assets.granularity import H1
 from spike_assets.store.tables import FEATURES
 from spike_assets_tests.alerts.desk import NAMES, Desk
 from spike_assets_tests.dashboard.conftest import Visits
-from spike_assets_tests.dashboard.offices import OWN, TestClient, visitor
+from spike_assets_tests.dashboard.offices import HOME, OWN, TestClient, visitor
 from spike_assets_tests.pipeline.markets import hour
 from spike_assets_tests.support import FOREVER, plain, stored_candles, tables
 
@@ -68,6 +70,7 @@ def test_lag_is_how_long_the_oldest_candle_has_been_due(desk: Desk) -> None:
         told = get(client, "/api/status")
     # The candle of hour 30 closed at 31:00, and its tick came at 31:05.
     assert (told["granularities"]["H1"]["lag_seconds"], told["feed_lag_seconds"]) == (3600, 3600)
+    assert told["granularities"]["H1"]["due_since"] == iso(31 + 1 / 12)
     assert told["dagster_url"] == "http://127.0.0.1:3000"
 
 
@@ -317,8 +320,26 @@ def test_what_is_acknowledged_is_remembered_and_no_longer_unread(desk: Desk) -> 
         assert [one["acknowledged_at"] for one in told["alerts"][1:]] == [None] * 5
         assert get(client, "/api/alerts", state="acknowledged")["alerts"] == told["alerts"][:1]
         assert get(client, "/api/alerts", state="unread")["alerts"] == told["alerts"][1:]
-        assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 204
-        assert get(client, "/api/alerts")["unread"] == 0
+        unread = [one["alert_id"] for one in told["alerts"][1:]]
+        body = {"alert_ids": [unread[0], unread[2].upper(), first, "0c5e0c7e-6f0b-5d0e-8a55-3d5b1b0f4c11"]}
+        assert client.post("/api/alerts/acknowledge", headers=OWN, json=body).status_code == 204
+        left = get(client, "/api/alerts", state="unread")["alerts"]
+        assert [one["alert_id"] for one in left] == [unread[1], *unread[3:]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "{}", '{"alert_ids": []}', '{"alert_ids": "x"}', '{"alert_ids": ["x"]}', '{"alert_ids": [1], "all": true}'],
+)
+def test_what_nobody_has_named_is_not_acknowledged(client: TestClient, body: str) -> None:
+    answer = client.post("/api/alerts/acknowledge", headers=OWN, content=body)
+    assert (answer.status_code, get(client, "/api/alerts")["unread"]) == (400, 6)
+
+
+def test_how_many_are_acknowledged_at_once(client: TestClient) -> None:
+    ids = [str(UUID(int=n)) for n in range(501)]
+    for n, status in ((500, 204), (501, 400)):
+        assert client.post("/api/alerts/acknowledge", headers=OWN, json={"alert_ids": ids[:n]}).status_code == status
 
 
 def test_what_is_old_is_not_unread(desk: Desk) -> None:
@@ -467,6 +488,27 @@ def test_what_is_not_there(client: TestClient, method: str, path: str, status: i
 def test_what_cannot_be_done(client: TestClient) -> None:
     answer = client.post("/api/events", headers=OWN)
     assert (answer.status_code, answer.json()) == (405, {"error": "this cannot be done here"})
+
+
+def test_what_goes_by_the_time_of_day_pushes_nothing_out(own: TestClient, desk: Desk) -> None:
+    reader = own.app.state.reader  # type: ignore[attr-defined]
+    reader._most_bytes = len(own.get("/api/events").content) + 100
+    for path in ("/api/status", "/api/silences"):
+        desk.later(minutes=1)
+        get(own, path)
+    reads = reader.reads
+    get(own, "/api/events")
+    assert reader.reads == reads
+
+
+def test_a_fault_is_answered_like_all_else(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("spike_assets.dashboard.operations.operations", broken)
+    answer = TestClient(client.app, base_url=HOME, raise_server_exceptions=False).get("/api/operations")
+    assert (answer.status_code, list(answer.json())) == (500, ["error"])
+    assert {name: answer.headers[name] for name in NOT_KEPT} == dict(NOT_KEPT)
 
 
 def test_times_may_have_offsets(client: TestClient) -> None:

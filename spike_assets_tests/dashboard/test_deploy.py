@@ -13,12 +13,15 @@ from spike_assets_tests.dashboard.offices import visitor
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
-def asked_for() -> set[str]:
+def expressions() -> list[str]:
     rules = yaml.safe_load((DEPLOY / "alerts.rules.yml").read_text(encoding="utf-8"))
-    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     board = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
-    expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    return {name for expression in expressions for name in re.findall(r"\bspike_\w+", expression)}
+    return found + [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+def asked_for() -> set[str]:
+    return {name for expression in expressions() for name in re.findall(r"\bspike_\w+", expression)}
 
 
 def test_what_is_asked_for_is_there(desk: Desk) -> None:
@@ -27,6 +30,10 @@ def test_what_is_asked_for_is_there(desk: Desk) -> None:
     known = {family.name for family in families} | {sample.name for family in families for sample in family.samples}
     assert len(asked_for()) > 10
     assert asked_for() <= known
+    falling = {family.name for family in families if family.type == "gauge"}
+    for expression in expressions():
+        for function, name in re.findall(r"\b(increase|rate|delta)\((spike_\w+)", expression):
+            assert (name in falling) == (function == "delta"), expression
 
 
 def test_every_panel_has_a_place_of_its_own() -> None:

@@ -127,6 +127,16 @@ def test_a_sign_of_life_comes_when_nothing_else_waits() -> None:
         assert told(client) == ["heartbeat 101"]
 
 
+def test_a_sign_of_life_says_when_the_store_was_looked_at() -> None:
+    it, found = hub(), list[str | None]()
+    with it.joined(101) as client:
+        for at in (None, NOW):
+            it.looked_at = at
+            it.heartbeat()
+            found.append(json.loads(asyncio.run(client.next()))["looked_at"])
+    assert found == [None, "2025-03-10T06:00:00Z"]
+
+
 def test_no_change_is_no_delta_but_snapshots_are_newer() -> None:
     it = hub()
     it.publish([], {"n": 5}, ALERTS)

@@ -18,6 +18,7 @@ from spike_assets_tests.cli.running import PATIENCE
 from spike_assets_tests.dashboard.offices import LIVE, OWN, TestClient, visitor
 from spike_assets_tests.dashboard.served import Served
 from spike_assets_tests.pipeline.markets import hour
+from spike_assets_tests.support import FOREVER
 
 Hear = Callable[[], Any]
 
@@ -116,7 +117,48 @@ def test_heartbeats(desk: Desk) -> None:
     with visitor(desk, pace=Pace(poll=0.01, heartbeat=0.01)) as client, page(client) as hear:
         seq = hear()["seq"]
         for _ in range(3):
-            assert hear() == {"type": "heartbeat", "seq": seq, "now": iso(30 + 1 / 12)}
+            assert hear() == {
+                "type": "heartbeat",
+                "seq": seq,
+                "now": iso(30 + 1 / 12),
+                "looked_at": iso(30 + 1 / 12),
+            }
+
+
+HASTY = Pace(poll=0.01, blind=0.01, idle=0.01, heartbeat=3600.0, patience=0.1)
+WELL = "H4, D, W never ran"
+
+
+def stands(hear: Hear, reason: str) -> dict[str, Any]:
+    """Wait for a status that gives this reason, and give it; on a busy machine others may come before."""
+    while True:
+        frame = hear()
+        for one in (frame, *frame.get("changes", ())):
+            if "status" in one and one["status"]["reasons"][0].endswith(reason):
+                return dict(one["status"])
+
+
+def test_a_store_that_can_no_longer_be_read_is_told_and_that_it_can_again(desk: Desk) -> None:
+    path = Path(desk.pipeline.store.url)
+    with visitor(desk, pace=HASTY) as client, page(client) as hear:
+        before = stands(hear, WELL)
+        content = path.read_bytes()
+        path.write_bytes(b"no database" * 1000)
+        told = stands(hear, "set SPIKE_DATABASE to another path")
+        assert (told["healthy"], told["granularities"]) == (False, before["granularities"])
+        with page(client) as other:
+            assert other()["status"]["reasons"] == told["reasons"]
+        assert client.get("/readyz").json()["ok"] is False
+        path.write_bytes(content)
+        assert stands(hear, WELL)["granularities"] == before["granularities"]
+
+
+def test_a_store_that_does_not_answer_is_told(desk: Desk) -> None:
+    with visitor(desk, pace=HASTY) as client, page(client) as hear:
+        stands(hear, WELL)
+        with desk.pipeline.store.writing(FOREVER, "whoever holds it"):
+            stands(hear, "the store does not answer, or somebody holds it")
+        stands(hear, WELL)
 
 
 def test_a_page_may_say_that_it_is_there_and_nothing_else(desk: Desk) -> None:

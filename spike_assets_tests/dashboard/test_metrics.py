@@ -1,11 +1,13 @@
 """What monitoring collects is what the store holds."""
 
+import threading
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from spike_assets.dashboard.metrics import Facts, Metrics
 from spike_assets.granularity import H1
 from spike_assets.store.tables import ALERTS, CANDLES, EVENTS
 from spike_assets_tests.alerts.desk import Desk
@@ -75,3 +77,32 @@ def test_failures_and_lag_are_counted(desk: Desk) -> None:
     assert value(samples, "spike_passes_total", granularity="H1", status="failed") == 1
     assert value(samples, "spike_unprocessed_candle_times", granularity="H1") == 3
     assert value(samples, "spike_lag_seconds", granularity="H1") == 2 * 3600
+
+
+def test_a_counter_never_falls(desk: Desk) -> None:
+    fetch, during = desk.source.fetch, list[Sample]()
+
+    def scraping(*args: Any, **how: Any) -> Any:
+        during.extend(scraped(client))
+        return fetch(*args, **how)
+
+    with visitor(desk) as client:
+        desk.source.fetch = scraping  # type: ignore[method-assign]
+        desk.run(31)
+        behind = {(one.name, *one.labels.items()): one.value for one in scraped(client)}
+    passes = [one for one in during if one.name == "spike_passes_total"]
+    assert passes
+    assert all(behind[one.name, *one.labels.items()] >= one.value for one in passes)
+
+
+def test_they_are_made_where_nobody_waits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, threads = Metrics.text, list[str]()
+
+    def text(self: Metrics, found: Facts) -> bytes:
+        threads.append(threading.current_thread().name)
+        return real(self, found)
+
+    monkeypatch.setattr(Metrics, "text", text)
+    with visitor(desk) as client:
+        scraped(client)
+    assert threads[0].startswith("dashboard-reader")

@@ -121,8 +121,8 @@ def test_the_example(proxy: int) -> None:
     assert asked(proxy, "GET", spike, "/api/status") == 200
     assert asked(proxy, "GET", spike, "/api/status", Origin=foreign) == 403
     ours = {"Origin": f"https://{spike}", "X_Spike": "1"}
-    assert asked(proxy, "POST", spike, "/api/alerts/acknowledge", **ours) == 204
-    assert asked(proxy, "POST", spike, "/api/alerts/acknowledge", **ours | {"Origin": foreign}) == 403
+    assert asked(proxy, "DELETE", spike, "/api/silences/EUR_USD", **ours) == 204
+    assert asked(proxy, "DELETE", spike, "/api/silences/EUR_USD", **ours | {"Origin": foreign}) == 403
 
 
 def first_frame(port: int, origin: str | None) -> str:

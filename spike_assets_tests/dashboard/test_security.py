@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocketDisconnect
 
 from spike_assets.dashboard import security
 from spike_assets.dashboard.app import create_app
@@ -27,6 +28,7 @@ from spike_assets_tests.dashboard.offices import (
     visitor,
 )
 
+SEEN = {"alert_ids": ["0c5e0c7e-6f0b-5d0e-8a55-3d5b1b0f4c11"]}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 ELSEWHERE = "https://evil.example"
 PUBLIC = "https://spike.example.com/desk"
@@ -92,7 +94,7 @@ def test_hosts(visits: Visits, host: str, status: int) -> None:
 def test_origins(visits: Visits, origin: str, status: int) -> None:
     client = visits(public_url=PUBLIC)
     assert client.get("/api/silences", headers={"Origin": origin}).status_code == status
-    assert client.post("/api/alerts/acknowledge", headers={**OWN, "Origin": origin}).status_code == (
+    assert client.post("/api/alerts/acknowledge", headers={**OWN, "Origin": origin}, json=SEEN).status_code == (
         204 if status == 200 else 403
     )
 
@@ -166,13 +168,31 @@ def test_logging_in_and_out(visits: Visits) -> None:
     assert re.fullmatch(rf"{COOKIE}=[\w-]{{43}}; HttpOnly; Path=/; SameSite=strict", cookie)
     assert TOKEN not in cookie
     assert client.get("/api/status").json()["may_write"] is True
-    assert client.post("/api/alerts/acknowledge", headers=OWN).status_code == 204
+    assert client.post("/api/alerts/acknowledge", headers=OWN, json=SEEN).status_code == 204
     assert client.get("/login").headers["location"] == "./"
     with client.websocket_connect(LIVE) as feed:
         assert feed.receive_json()["type"] == "snapshot"
     assert client.post("/logout", headers={"Origin": HOME}).headers["location"] == "./login"
     client.cookies.set(COOKIE, cookie.split("=", 1)[1].split(";")[0])
     assert client.get("/api/status").status_code == 401
+
+
+@pytest.mark.parametrize("how", ["logged out", "pushed out"])
+def test_a_session_that_ends_takes_its_feeds_along(visits: Visits, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    client = visits(dashboard_token=TOKEN)
+    log_in(client)
+    with client.websocket_connect(LIVE) as feed, client.websocket_connect(LIVE, headers=BEARER) as program:
+        assert (feed.receive_json()["type"], program.receive_json()["type"]) == ("snapshot", "snapshot")
+        if how == "logged out":
+            client.post("/logout", headers={"Origin": HOME})
+        else:
+            monkeypatch.setattr(security, "_MOST_SESSIONS", 0)
+            log_in(client)
+        with pytest.raises(WebSocketDisconnect) as gone:
+            feed.receive_json()
+        assert gone.value.code == 1008
+        program.send_text('{"type": "ping"}')
+        assert client.app.state.hub.clients == 1  # type: ignore[attr-defined]
 
 
 def test_a_session_ends_with_its_server(desk: Desk) -> None:
@@ -238,7 +258,7 @@ def test_of_too_many_sessions_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -
 def test_writing_without_a_token(visits: Visits, headers: dict[str, str], status: int) -> None:
     client = visits()
     for method, path, body in (
-        ("POST", "/api/alerts/acknowledge", None),
+        ("POST", "/api/alerts/acknowledge", SEEN),
         ("POST", "/api/silences", {"instrument": "*", "for": "1h"}),
         ("DELETE", "/api/silences/*", None),
     ):
@@ -251,7 +271,7 @@ def test_writing_without_a_token(visits: Visits, headers: dict[str, str], status
 )
 def test_writing_with_a_token(visits: Visits, headers: dict[str, str], status: int) -> None:
     client = visits(dashboard_token=TOKEN)
-    assert client.post("/api/alerts/acknowledge", headers=headers).status_code == status
+    assert client.post("/api/alerts/acknowledge", headers=headers, json=SEEN).status_code == status
 
 
 # --- what a browser is told -------------------------------------------------------------------------------------------

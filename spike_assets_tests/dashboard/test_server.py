@@ -1,12 +1,16 @@
 """The server does not start where it should not, and says where it is."""
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
+from spike_assets.dashboard.app import create_app
 from spike_assets.dashboard.server import address, reached_at, serve
 from spike_assets.errors import PermanentError, SettingsError
-from spike_assets_tests.dashboard.offices import TOKEN, settings
+from spike_assets.pipeline.context import Pipeline
+from spike_assets_tests.dashboard.offices import HOME, LIVE, TOKEN, TestClient, settings
 
 
 def never(text: str) -> None:
@@ -26,6 +30,15 @@ def test_a_port_that_is_taken_is_named() -> None:
         says = rf"^port {port} of 127\.0\.0\.1 cannot be had \(Address already in use\); set SPIKE_DASHBOARD_PORT"
         with pytest.raises(PermanentError, match=says):
             serve(settings(dashboard_port=port), never)
+
+
+def test_it_starts_without_the_broker_s_token_as_the_docs_say(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^(SPIKE_SOURCE|OANDA_\w+)=(\S+)$", text, re.MULTILINE))
+    given = {"source": said.pop("SPIKE_SOURCE"), **said, "database": str(tmp_path / "spike.duckdb")}
+    app = create_app(Pipeline.from_settings(settings(**given)), settings(**given))
+    with TestClient(app, base_url=HOME) as client, client.websocket_connect(LIVE) as feed:
+        assert feed.receive_json()["status"]["source"] == "oanda"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from spike_assets.errors import StoreLockedError
 from spike_assets.granularity import H1
 from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.stages import STAGES
+from spike_assets.store import open_store
 from spike_assets.store.pending import Mark
 from spike_assets.store.store import Store
 from spike_assets.store.tables import CANDLES
@@ -240,9 +242,21 @@ def test_time_alone_makes_a_status_stale(desk: Desk, page: Page) -> None:
     desk.later(minutes=2)
     assert page.look(whole=True) == ()
     desk.later(hours=2)
-    assert page.look() == ()
+    (change,) = page.look() or ()
+    assert change["status"]["granularities"]["H1"]["due_since"] == iso(61 + 1 / 12)
     (change,) = page.look(whole=True) or ()
     assert change["status"]["granularities"]["H1"]["behind"] == 2
+
+
+def test_since_when_a_candle_has_been_due_is_told(desk: Desk, page: Page) -> None:
+    found = []
+    for minutes in (57, 4):  # its tick comes five minutes behind its close
+        desk.later(minutes=minutes)
+        (change,) = page.look(whole=True) or ()
+        found.append(change["status"]["granularities"]["H1"]["due_since"])
+    assert found == [None, iso(61 + 1 / 12)]
+    desk.run(61.2)
+    assert page.kinds()["status"]["status"]["granularities"]["H1"]["due_since"] is None
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------------
@@ -314,6 +328,32 @@ def test_a_locked_store_is_looked_into_later(monkeypatch: pytest.MonkeyPatch) ->
     glances.then = [lambda: None]
     glances.run()
     assert glances.hub.seq == 1
+
+
+def test_a_folder_that_is_away_is_looked_at_again(tmp_path: Path) -> None:
+    (tmp_path / "away").write_text("no folder", encoding="utf-8")
+    desk = Desk(store=open_store(str(tmp_path / "away" / "spike.duckdb")))
+    glances = Glances(desk, replace(NEVER, patience=0.0))
+    glances.then = [lambda: None]
+    glances.run()
+    assert len(glances.rests) == 2
+    assert glances.hub.looked_at is None
+    assert "cannot be looked at" in (glances.watcher.trouble or "")
+
+
+def test_nobody_waits_while_the_store_is_asked_whether_it_has_changed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, threads = Store.stamp, list[str]()
+
+    def stamp(self: Store) -> str | None:
+        threads.append(threading.current_thread().name)
+        return real(self)
+
+    monkeypatch.setattr(Store, "stamp", stamp)
+    with offices.visitor(desk) as client:
+        assert client.get("/api/passes").status_code == 200
+    assert set(threads) == {"dashboard-watcher_0", "dashboard-stamp_0"}
 
 
 def test_a_fault_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

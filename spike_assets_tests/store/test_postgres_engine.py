@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
@@ -574,6 +574,22 @@ def test_the_stamp_changes_with_every_commit(engine: PostgresEngine, other: Post
     assert engine.stamp() != before
     away = PostgresEngine("postgresql://u@127.0.0.1:1/x")
     assert (away.stamp(), away.stamp()) == (None, None)
+
+
+def test_the_stamp_changes_when_a_commit_can_be_seen_and_not_before(
+    engine: PostgresEngine, other: PostgresEngine
+) -> None:
+    """The server's log moves before: whoever looked then, and found nothing yet, would have missed it."""
+    write(other, "CREATE TABLE t (n BIGINT)")
+    seen = "SELECT pg_visible_in_snapshot(CAST(? AS xid8), CAST(? AS pg_snapshot))::int::bigint AS n"
+    with other.connect(FOREVER, "a test", write=True) as connection, ExitStack() as open_one:
+        open_one.enter_context(connection.transaction())
+        connection.execute("INSERT INTO t VALUES (1)")
+        (xid,) = connection.frame("SELECT CAST(pg_current_xact_id()::text AS BIGINT) AS n", N)["n"]
+        stamps = [engine.stamp()]
+        open_one.close()
+        stamps.append(engine.stamp())
+    assert [read(engine, seen, str(xid), stamp) for stamp in stamps] == [[0], [1]]
 
 
 def test_locks_have_the_same_number_everywhere() -> None:

@@ -6,7 +6,7 @@ import { announce, byId, h, Kept, say } from "./dom.js";
 import { count, fixed, pair } from "./numbers.js";
 import { on, state } from "./state.js";
 import { brief, moment } from "./time.js";
-import { link } from "./url.js";
+import { go, link } from "./url.js";
 import { reasonWords, RULE_WORDS } from "./words.js";
 
 /** How a delivery stands: sign, words, class. @param {import("./api.js").Delivery} one */
@@ -50,12 +50,20 @@ export async function act(button, what) {
   }
 }
 
-/** Make the button that acknowledges everything; it is there while anything is unread. */
-export function acknowledgesAll() {
+/**
+ * Make the button that acknowledges everything; it is there while anything is unread.
+ * @param {() => import("./api.js").Alert[]} known the alerts that one could have seen: no others are acknowledged
+ */
+export function acknowledgesAll(known) {
+  const everything = async () => {
+    const seen = new Set(known().filter(isUnread).map((one) => one.alert_id));
+    if (seen.size) await acknowledgeAll([...seen]);
+    else go({ view: "alerts", alert_state: "unread", event: "" }); // they are older than what is shown: look at them
+  };
   const button = /** @type {HTMLButtonElement} */ (
     h(
       "button",
-      { type: "button", class: "quiet", onclick: (click) => act(click.currentTarget, acknowledgeAll) },
+      { type: "button", class: "quiet", onclick: (click) => act(click.currentTarget, everything) },
       "Acknowledge all",
     )
   );

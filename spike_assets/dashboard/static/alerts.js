@@ -25,7 +25,7 @@ export function beside(element) {
   const title = h("h2", {}, "Alerts ");
   put(
     element,
-    h("header", {}, title, acknowledgesAll()),
+    h("header", {}, title, acknowledgesAll(() => state.alerts.alerts)),
     h("p", { class: "alerts-note warn" }),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Newest alerts" }, list),
   );
@@ -75,7 +75,7 @@ export class Alerts {
         { class: "head" },
         h("h1", {}, "Alerts"),
         this.filter,
-        h("div", { class: "head-end" }, this.count, acknowledgesAll()),
+        h("div", { class: "head-end" }, this.count, acknowledgesAll(() => this.#known())),
       ),
       this.note,
       h("div", { class: "columns" }, h("div", {}, this.list.list, this.more), silences),
@@ -104,6 +104,11 @@ export class Alerts {
     } else if (this.#filtered() && !this.#found) this.#reading.again();
     this.#drawFilter();
     this.#draw();
+  }
+
+  /** All alerts that are known here, whatever the filter. */
+  #known() {
+    return [...state.alerts.alerts, ...(this.#found?.alerts ?? []), ...this.#older];
   }
 
   #filtered() {

@@ -36,19 +36,26 @@ export class ApiError extends Error {
  * @returns {Promise<any>}
  */
 async function request(path, how) {
-  let response;
+  const response = await reach(path, how);
+  if (response.status === 401) signIn();
+  if (!response.ok) await refused(response);
+  return response.status === 204 ? null : response.json();
+}
+
+/** @param {string} path @param {RequestInit} [how] */
+async function reach(path, how) {
   try {
-    response = await fetch(path, how);
+    return await fetch(path, how);
   } catch (error) {
     if (/** @type {Error} */ (error).name === "AbortError") throw error;
     throw new ApiError(0, "The server cannot be reached.");
   }
-  if (response.status === 401) signIn();
-  if (!response.ok) {
-    const told = await response.json().catch(() => ({}));
-    throw new ApiError(response.status, told.error ?? `The server answers ${response.status}.`);
-  }
-  return response.status === 204 ? null : response.json();
+}
+
+/** @param {Response} response @returns {Promise<never>} */
+async function refused(response) {
+  const told = await response.json().catch(() => ({}));
+  throw new ApiError(response.status, told.error ?? `The server answers ${response.status}.`);
 }
 
 /** Write a query; what is empty is left out. @param {Record<string, any>} wanted */
@@ -74,18 +81,45 @@ export const getStatus = () => request("/api/status");
 export const getPasses = () => request("/api/passes?limit=100");
 export const getOperations = () => request("/api/operations");
 
+/** Tell whether who comes without a session is asked for the token. */
+export async function needsLogin() {
+  try {
+    // Whoever needs none is sent on from the form.
+    return (await fetch("/login", { credentials: "omit", redirect: "manual" })).ok;
+  } catch {
+    return false;
+  }
+}
+
 const WRITE = { method: "POST", headers: { "X-Spike": "1" } };
+/** So many alerts are acknowledged by one request. */
+const MOST_IDS = 500;
+
+/** @param {object} body */
+const written = (body) => ({
+  ...WRITE,
+  headers: { ...WRITE.headers, "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+});
+
+/** End the session. */
+export async function logOut() {
+  const response = await reach("/logout", { ...WRITE, redirect: "manual" });
+  // It leads to the login form, where the caller goes.
+  if (response.type !== "opaqueredirect") await refused(response);
+}
 
 /** @param {string} id */
 export const acknowledge = (id) => request(`/api/alerts/${encodeURIComponent(id)}/acknowledge`, WRITE);
-export const acknowledgeAll = () => request("/api/alerts/acknowledge", WRITE);
+/** @param {string[]} ids */
+export async function acknowledgeAll(ids) {
+  for (let at = 0; at < ids.length; at += MOST_IDS) {
+    await request("/api/alerts/acknowledge", written({ alert_ids: ids.slice(at, at + MOST_IDS) }));
+  }
+}
 /** @param {string} instrument @param {string} length */
 export const silence = (instrument, length) =>
-  request("/api/silences", {
-    ...WRITE,
-    headers: { ...WRITE.headers, "Content-Type": "application/json" },
-    body: JSON.stringify({ instrument, for: length }),
-  });
+  request("/api/silences", written({ instrument, for: length }));
 /** @param {string} instrument */
 export const endSilence = (instrument) =>
   request(`/api/silences/${encodeURIComponent(instrument)}`, { ...WRITE, method: "DELETE" });

@@ -6,11 +6,13 @@ import { ChartEvents } from "./chart-events.js";
 import { h, options, put } from "./dom.js";
 import { pair } from "./numbers.js";
 import { GRANULARITIES, instruments, on, state } from "./state.js";
-import { go } from "./url.js";
+import { go, href, step } from "./url.js";
 
 /** The view of the chart. */
 export class Desk {
   #drawn = "";
+  /** Where somebody was before they walked over the list. @type {string | null} */
+  #from = null;
 
   /** @param {HTMLElement} element */
   constructor(element) {
@@ -20,6 +22,9 @@ export class Desk {
       "aria-label": "Instruments",
       tabindex: "0",
       onkeydown: (key) => this.#key(key),
+      onblur: () => {
+        this.#from = null;
+      },
     });
     this.select = h("select", {
       "aria-label": "Instrument",
@@ -119,7 +124,8 @@ export class Desk {
         instrument,
       ),
     );
-    const had = this.granularities.contains(document.activeElement);
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    const had = this.granularities.contains(focused) && focused?.dataset.granularity;
     put(
       this.granularities,
       GRANULARITIES.map((name) =>
@@ -127,6 +133,7 @@ export class Desk {
           "button",
           {
             type: "button",
+            "data-granularity": name,
             "aria-pressed": String(name === granularity),
             onclick: () => go({ granularity: name, event: "" }),
           },
@@ -134,14 +141,31 @@ export class Desk {
         ),
       ),
     );
-    if (had) /** @type {any} */ (this.granularities.querySelector("[aria-pressed=true]"))?.focus();
+    if (had) /** @type {any} */ (this.granularities.querySelector(`[data-granularity=${had}]`))?.focus();
   }
 
-  #choose(name) {
-    if (name !== state.route.instrument) go({ instrument: name, event: "" });
+  /** @param {string} name @param {{replace?: boolean}} [how] */
+  #choose(name, how) {
+    if (!how) this.#from = null;
+    if (name !== state.route.instrument) go({ instrument: name, event: "" }, how);
+  }
+
+  /** Whoever walks over the list passes by many: only the one that is chosen becomes a step that `back` takes back. */
+  #pass(name) {
+    this.#from ??= href();
+    this.#choose(name, { replace: true });
+  }
+
+  #settle() {
+    if (this.#from && this.#from !== href()) step(this.#from);
+    this.#from = null;
   }
 
   #key(key) {
+    if (key.key === "Enter") {
+      this.#settle();
+      return;
+    }
     const names = [...this.list.children].map((one) => one.id.replace("instrument-", ""));
     const at = names.indexOf(state.route.instrument);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: names.length - 1 }[key.key];
@@ -154,7 +178,7 @@ export class Desk {
     if (found === undefined) return;
     key.preventDefault();
     const name = names[Math.min(names.length - 1, Math.max(0, found))];
-    if (name) this.#choose(name);
+    if (name) this.#pass(name);
   }
 }
 

@@ -128,7 +128,15 @@ export class Kept {
   }
 }
 
-/** Tell a screen reader, politely: once per batch of news. @param {string} text */
+/** @type {string[]} */
+let announced = [];
+
+/** Tell a screen reader, politely; what is told at the same time is told together. @param {string} text */
 export function announce(text) {
-  byId("live").textContent = text;
+  announced.push(text);
+  if (announced.length > 1) return;
+  queueMicrotask(() => {
+    byId("live").textContent = announced.join(" ");
+    announced = [];
+  });
 }

@@ -1,8 +1,9 @@
 // The drawer: all that is known of one event. It is open while the address names an event.
 
-import { getEvent } from "./api.js";
+import { ApiError, getEvent } from "./api.js";
 import { byId, h, put } from "./dom.js";
 import { fixed, pair, signed, times, whole } from "./numbers.js";
+import { Reading } from "./reading.js";
 import { emit, on, state } from "./state.js";
 import { moment, zoneName } from "./time.js";
 import { go, link } from "./url.js";
@@ -79,12 +80,17 @@ const KEYS = new Set([
   ...GROUPS.flatMap(([, all]) => all.map(([name]) => name)),
 ]);
 
-let asked = new AbortController();
 /** @type {HTMLElement | null} */
 let opener = null;
 /** Where the opener is, once it has been drawn anew. */
 let openerIs = "";
 let shown = "";
+/** What is known of the event that is shown. @type {any} */
+let known = null;
+/** Whether the others still have to be told which event is shown: they go to its candle. */
+let pending = false;
+let drawn = "";
+const reading = new Reading(read, failed);
 
 const FORMS = {
   price: (value, decimals) => signed(value, decimals),
@@ -110,22 +116,11 @@ function draw(event) {
   const price = (value) => fixed(value, event.decimals);
   const features = event.features ?? {};
   const others = Object.keys(features).filter((name) => !KEYS.has(name));
-  put(
-    byId("drawer"),
-    h(
-      "header",
-      {},
-      h(
-        "h2",
-        { id: "drawer-title", tabindex: "-1" },
-        `${pair(event.instrument)} ${event.granularity}`,
-        h("span", { class: "big" }, price(event.level)),
-      ),
-      h("button", { type: "button", class: "icon close", "aria-label": "Close", onclick: close }, "✕"),
-    ),
+  replace(
+    head(`${pair(event.instrument)} ${event.granularity}`, h("span", { class: "big" }, price(event.level))),
     h(
       "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Features" },
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Features", "data-part": "scroll" },
       h(
         "p",
         { class: "lead" },
@@ -141,6 +136,7 @@ function draw(event) {
             "a",
             {
               class: "button",
+              "data-part": "chart",
               ...link({
                 view: "chart",
                 instrument: event.instrument,
@@ -176,6 +172,36 @@ function draw(event) {
   );
 }
 
+function head(...title) {
+  return h(
+    "header",
+    {},
+    h("h2", { id: "drawer-title", tabindex: "-1", "data-part": "title" }, ...title),
+    h(
+      "button",
+      { type: "button", class: "icon close", "aria-label": "Close", "data-part": "close", onclick: close },
+      "✕",
+    ),
+  );
+}
+
+/** Put new content in, under whoever reads: where they are, and what they are about to press, stays. */
+function replace(...content) {
+  const drawer = byId("drawer");
+  const place = drawn ? (drawer.querySelector(".scroll")?.scrollTop ?? 0) : 0; // another event begins at its top
+  const part = drawer.contains(document.activeElement) && document.activeElement?.getAttribute("data-part");
+  put(drawer, ...content);
+  const box = drawer.querySelector(".scroll");
+  if (box) box.scrollTop = place;
+  if (part) focus(part);
+}
+
+/** @param {string} part */
+function focus(part) {
+  const wanted = byId("drawer").querySelector(`[data-part=${part}]`) ?? byId("drawer-title");
+  /** @type {HTMLElement} */ (wanted).focus({ preventScroll: true });
+}
+
 function reasons(event) {
   return event.rules.map((rule) =>
     h(
@@ -192,23 +218,29 @@ function close() {
   go({ event: "" });
 }
 
-async function follow() {
+function follow() {
   const { event: id } = state.route;
-  const drawer = byId("drawer");
   document.body.classList.toggle("with-drawer", Boolean(id));
   if (!id) {
-    asked.abort();
-    const held = drawer.contains(document.activeElement);
-    drawer.hidden = true;
-    if (shown) emit("event", null);
-    shown = "";
-    const back =
-      opener?.isConnected && opener !== document.body ? opener : openerIs && document.querySelector(openerIs);
-    if (held) /** @type {HTMLElement} */ (back || byId("main")).focus();
+    leave();
     return;
   }
   if (!shown) remember(/** @type {HTMLElement} */ (document.activeElement));
-  await load(id, id !== shown);
+  if (id === shown) return;
+  [shown, known, drawn, pending] = [id, null, "", true];
+  reading.anew();
+}
+
+function leave() {
+  reading.stop();
+  const drawer = byId("drawer");
+  const held = drawer.contains(document.activeElement);
+  drawer.hidden = true;
+  if (shown) emit("event", null);
+  [shown, known, drawn, pending] = ["", null, "", false];
+  const back =
+    opener?.isConnected && opener !== document.body ? opener : openerIs && document.querySelector(openerIs);
+  if (held) /** @type {HTMLElement} */ (back || byId("main")).focus();
 }
 
 /** @param {HTMLElement} element */
@@ -220,53 +252,61 @@ function remember(element) {
     thing && view ? `#${view.id} [${name}="${thing.getAttribute(name)}"] [data-part="${element.dataset.part}"]` : "";
 }
 
-async function load(id, first) {
-  asked.abort();
-  asked = new AbortController();
-  const { signal } = asked;
-  const drawer = byId("drawer");
-  shown = id;
+async function read(signal) {
+  let found;
   try {
-    const event = await getEvent(id, signal);
-    if (signal.aborted) return;
-    draw(event);
-    drawer.hidden = false;
-    if (!first) return;
-    const { instrument, granularity, view } = state.route;
-    if (view === "chart" && (instrument !== event.instrument || granularity !== event.granularity)) {
-      go({ instrument: event.instrument, granularity: event.granularity }, { replace: true });
-    }
-    emit("event", event);
-    byId("drawer-title").focus({ preventScroll: true });
+    found = await getEvent(shown, signal);
   } catch (error) {
-    if (signal.aborted) return;
-    const text = /** @type {Error} */ (error).message;
-    put(
-      drawer,
-      h(
-        "header",
-        {},
-        h("h2", { id: "drawer-title", tabindex: "-1" }, "Event"),
-        h("button", { type: "button", class: "icon close", "aria-label": "Close", onclick: close }, "✕"),
-      ),
-      h("p", { class: "warn" }, text),
-    );
-    drawer.hidden = false;
+    // It has been corrected away: what is shown of it is not true any more.
+    if (error instanceof ApiError && error.status === 404) known = null;
+    throw error;
   }
+  if (signal.aborted) return;
+  known = found;
+  update();
+}
+
+/** Draw what is known, where it is not what is shown already; and go to its candle, once. */
+function update() {
+  if (!known) return;
+  const { zone, view, instrument, granularity } = state.route;
+  const looks = JSON.stringify([known, zone, view]);
+  if (looks !== drawn) draw(known);
+  drawn = looks;
+  byId("drawer").hidden = false;
+  if (!pending) return;
+  pending = false;
+  if (view === "chart" && (instrument !== known.instrument || granularity !== known.granularity)) {
+    go({ instrument: known.instrument, granularity: known.granularity }, { replace: true });
+  }
+  emit("event", known);
+  focus("title");
+}
+
+/** @param {string} text */
+function failed(text) {
+  if (!text || known) return;
+  drawn = "";
+  replace(head("Event"), h("p", { class: "warn" }, text));
+  byId("drawer").hidden = false;
+}
+
+/** Whether levels that have changed may be those of the event that is shown. */
+function concerned(change) {
+  const { instrument, granularity } = known ?? {};
+  return change.granularity === granularity && change.instruments.includes(instrument);
 }
 
 /** Keep the drawer as the address has it. */
 export function start() {
   on("route", (before) => {
-    const { event, zone, view } = state.route;
-    if (event !== before.event) follow();
-    else if (event && (zone !== before.zone || view !== before.view)) load(event, view !== before.view);
+    follow();
+    if (!shown || before.event !== shown) return;
+    pending ||= before.view !== state.route.view;
+    update();
   });
-  on("snapshot", () => state.route.event && load(state.route.event, false));
-  on(
-    "levels",
-    (change) => state.route.event && change.granularity === state.route.granularity && load(state.route.event, false),
-  );
+  on("snapshot", () => shown && reading.again());
+  on("levels", (change) => concerned(change) && reading.again());
   addEventListener("keydown", (key) => {
     if (key.key === "Escape" && state.route.event) close();
   });

@@ -1,10 +1,12 @@
 // The live feed: one WebSocket, its sequence numbers, and coming back to it. What the news means is others' business.
 
 import { emit, state } from "./state.js";
-import { setClock } from "./time.js";
+import { now, setClock } from "./time.js";
 import { signIn } from "./url.js";
 
 const SILENCE = 25_000; // two heartbeats and a half
+/** The session is over, or never was. */
+const LOG_IN = 1008;
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 
@@ -13,14 +15,10 @@ let socket = null;
 /** @type {number | null} */
 let seq = null;
 let tries = 0;
-let heard = 0;
+/** When a connection last gave a sign of life, or was begun, by this machine's clock. */
+let alive = 0;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
-
-/** Give when the last frame came, in milliseconds by this machine's clock; 0 before the first. */
-export function lastHeard() {
-  return heard;
-}
 
 /** Connect, and stay connected. */
 export function start() {
@@ -34,7 +32,7 @@ export function start() {
 
 /** Try again at once, where there is no connection. */
 export function retry() {
-  if (state.connection.state !== "lost") return;
+  if (state.connection.state !== "lost" || socket) return;
   clearTimeout(timer);
   connect();
 }
@@ -47,11 +45,11 @@ function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const mine = new WebSocket(`${scheme}://${location.host}/api/live${seq === null ? "" : `?since=${seq}`}`);
   socket = mine;
-  heard = heard || Date.now();
+  alive = Date.now();
   let opened = false;
   mine.onmessage = (message) => {
     if (socket !== mine) return;
-    heard = Date.now();
+    alive = Date.now();
     tries = 0;
     if (state.connection.state !== "open") connection("open");
     receive(JSON.parse(message.data));
@@ -60,13 +58,14 @@ function connect() {
     opened = true;
     // A server that has nothing new to tell says nothing until its heartbeat.
     if (socket === mine && seq !== null) {
-      heard = Date.now();
+      alive = Date.now();
       connection("open");
     }
   };
-  mine.onclose = () => {
+  mine.onclose = (close) => {
     if (socket !== mine) return;
     socket = null;
+    if (close?.code === LOG_IN) signIn();
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** tries) * (0.75 + Math.random() / 2);
     tries += 1;
     connection("lost", Date.now() + wait);
@@ -84,41 +83,52 @@ function refused(response) {
 
 /** A connection can die without a word: then nothing comes, not even a heartbeat. */
 function watch() {
-  if (socket && Date.now() - heard > SILENCE) drop();
+  if (socket && Date.now() - alive > SILENCE) drop();
 }
 
 function drop() {
   const old = socket;
-  heard = Date.now();
   old?.close();
   // The closing handshake of a dead connection may take minutes.
   if (old && socket === old) /** @type {any} */ (old).onclose();
 }
 
-/** @param {string} to @param {number} [retryAt] */
+/** @param {import("./state.js").Connection["state"]} to @param {number} [retryAt] */
 function connection(to, retryAt = 0) {
   const since = state.connection.state === to ? state.connection.since : Date.now();
-  state.connection = { state: to, since, retryAt };
+  state.connection = { state: to, since, retryAt, polled: to === "lost" && state.connection.polled };
   emit("connection");
+}
+
+/**
+ * Show everything anew, however it came.
+ * @param {{status: any, alerts: any, looked_at?: string | null}} everything
+ */
+export function begin({ status, alerts, looked_at: looked = status.now }) {
+  state.looked = looked && Date.parse(looked);
+  tell({ kind: "status", status });
+  emit("alerts", { page: alerts });
+  emit("snapshot");
 }
 
 function receive(frame) {
   switch (frame.type) {
     case "snapshot":
       seq = frame.seq;
-      tell({ kind: "status", status: frame.status });
-      emit("alerts", { page: frame.alerts });
-      emit("snapshot");
+      begin(frame);
       break;
     case "delta":
       if (seq === null || frame.seq <= seq) return; // heard before
       if (frame.seq > seq + 1) return drop(); // something is missing: ask for what came since
       seq = frame.seq;
       frame.changes.forEach(tell);
+      // A status may say that nothing can be read; whatever else is news was read just now.
+      if (frame.changes.some((one) => one.kind !== "status")) state.looked = now();
       emit("batch", frame.changes);
       break;
     case "heartbeat":
       setClock(frame.now);
+      state.looked = frame.looked_at && Date.parse(frame.looked_at);
       if (seq !== null && frame.seq > seq) drop();
       break;
     case "reset":

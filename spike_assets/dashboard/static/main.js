@@ -1,7 +1,6 @@
 // Puts the page together: frame, views, the order of the first reads. Everything else has a module of its own.
 
 import { Alerts } from "./alerts.js";
-import { getStatus } from "./api.js";
 import { start as startBadge } from "./badge.js";
 import { Desk } from "./desk.js";
 import { byId, h, options, put } from "./dom.js";
@@ -9,12 +8,14 @@ import { start as startDrawer } from "./drawer.js";
 import { Events } from "./events.js";
 import { start as startFeed } from "./feed.js";
 import { start as startInbox } from "./inbox.js";
+import { start as startLogout } from "./logout.js";
 import { start as startNews } from "./news.js";
 import { Operations } from "./operations.js";
+import { start as startPoll } from "./poll.js";
 import { emit, on, state } from "./state.js";
 import { start as startStrip } from "./strip.js";
 import { start as startTheme } from "./theme.js";
-import { setClock, ZONES } from "./time.js";
+import { ZONES } from "./time.js";
 import { follow, go, href, link } from "./url.js";
 
 /** @type {[import("./state.js").Route["view"], string][]} */
@@ -81,7 +82,7 @@ const views = [
 on("route", (before) => before.zone !== state.route.zone && emit("zone"));
 startDrawer();
 
-// The first snapshot makes everybody read. Where the live feed does not come (a proxy without WebSockets), plain HTTP does.
+// The first snapshot makes everybody read.
 let begun = false;
 on("snapshot", () => {
   if (!begun) {
@@ -89,17 +90,8 @@ on("snapshot", () => {
     for (const view of views) view.show();
   }
 });
-setTimeout(async () => {
-  if (begun) return;
-  try {
-    state.status = await getStatus();
-    setClock(state.status.now);
-    emit("status");
-    for (const view of views) view.show();
-  } catch {
-    // The banner says that there is no connection.
-  }
-}, 1500);
 startFeed();
+startPoll();
+startLogout();
 setInterval(() => emit("second"), 1000);
 Object.assign(globalThis, { spike: { chart: desk.chart, state } });

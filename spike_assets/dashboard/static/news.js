@@ -3,7 +3,7 @@
 import { arrived } from "./age.js";
 import { announce } from "./dom.js";
 import { count, fixed, pair } from "./numbers.js";
-import { on } from "./state.js";
+import { on, state } from "./state.js";
 import { now } from "./time.js";
 
 /** While news keep coming they are said together, every so many milliseconds. */
@@ -48,8 +48,32 @@ function say() {
   announce(`${said.join(". ")}.`);
 }
 
+const CONNECTIONS = {
+  open: "Connected again.",
+  lost: "Connection lost. What you see may be old.",
+  polled: "The live feed does not get through. All is asked for now and then instead.",
+};
+let connected = "open";
+let healthy = true;
+
+/** Say how the connection stands, each time that it stands otherwise; the first one is no news. */
+function connection() {
+  const stands = state.connection.polled ? "polled" : state.connection.state;
+  if (stands === "connecting" || stands === connected) return;
+  connected = stands;
+  announce(CONNECTIONS[stands]);
+}
+
+function health() {
+  if (state.status.healthy === healthy) return;
+  healthy = state.status.healthy;
+  announce(healthy ? "Healthy again." : `Degraded: ${state.status.reasons.join("; ")}.`);
+}
+
 /** Follow the live feed. */
 export function start() {
+  on("connection", connection);
+  on("status", health);
   on("events", (change) => arrived(change.events.map((one) => one.event_id)));
   on("batch", note);
 }

@@ -20,12 +20,27 @@
  * @property {string} alert_state
  */
 
-/** @type {{route: Route, status: any, alerts: any, connection: {state: string, since: number, retryAt: number}}} */
+/**
+ * @typedef {object} Connection of the live feed
+ * @property {"connecting" | "open" | "lost"} state
+ * @property {number} since
+ * @property {number} retryAt
+ * @property {boolean} polled whether plain HTTP brings what the feed does not
+ */
+
+/**
+ * `looked` is when the server last read its store, in milliseconds by its clock; null where it never could. `trouble`
+ * is what it answered instead of a status.
+ * @type {{route: Route, status: any, alerts: any, connection: Connection, looked: number | null | undefined,
+ *   trouble: string}}
+ */
 export const state = {
   route: /** @type {Route} */ ({}),
   status: null,
   alerts: { alerts: [], total: 0, page: 1, pages: 1, unread: 0, unread_hours: 24 },
-  connection: { state: "connecting", since: Date.now(), retryAt: 0 },
+  connection: { state: "connecting", since: Date.now(), retryAt: 0, polled: false },
+  looked: undefined,
+  trouble: "",
 };
 
 /** @type {Map<string, Set<(detail: any) => void>>} */
@@ -33,7 +48,8 @@ const listeners = new Map();
 
 /**
  * Be told of something: what the feed brings by its kind (`status`, `alerts`, `candles`, `levels`, `events`, `pass`), a
- * whole `batch` of it or a `snapshot`; `route`, `zone`, `connection`, `second`, `theme`; what somebody has drawn.
+ * whole `batch` of it or a `snapshot`; `route`, `zone`, `connection`, `trouble`,
+ * `second`, `theme`; what somebody has drawn.
  * @param {string} topic
  * @param {(detail: any) => void} listener
  */

@@ -1,14 +1,17 @@
 // The status strip: how each granularity stands, and the system as a whole. Also the banner and "updated n s ago".
 
 import { byId, h, put, say } from "./dom.js";
-import { lastHeard, retry } from "./feed.js";
+import { retry } from "./feed.js";
+import { EVERY } from "./poll.js";
 import { GRANULARITIES, on, state } from "./state.js";
-import { ago, brief, countdown, lasted } from "./time.js";
+import { ago, brief, countdown, lasted, now } from "./time.js";
 import { link } from "./url.js";
 
 const STALE = 30;
 
 const OUTCOMES = { ok: ["✓", "ok"], failed: ["✕", "failed"], never: ["…", "never ran"] };
+
+const ASKED = `The live feed does not get through (WebSockets). All is asked for every ${EVERY / 1000} s instead.`;
 
 /** Times that count, by the element that shows them. @type {[Element, () => string][]} */
 let counting = [];
@@ -64,8 +67,15 @@ function health({ healthy, reasons, catching_up: catching = [] }) {
   return ["is-ok", "✓", "Healthy", ""];
 }
 
+/** How long ago the oldest candle that is due and not stored should have come. */
+function lag({ granularities, feed_lag_seconds: atThatTime }) {
+  const due = GRANULARITIES.map((name) => Date.parse(granularities[name]?.due_since ?? "")).filter((at) => !isNaN(at));
+  if (due.length) return lasted((now() - Math.min(...due)) / 1000);
+  return atThatTime === null || atThatTime === undefined ? "–" : lasted(0);
+}
+
 function system(status) {
-  const { market, feed_lag_seconds: lag } = status;
+  const { market } = status;
   const [kind, sign, word, why] = health(status);
   return h(
     "article",
@@ -90,7 +100,10 @@ function system(status) {
         "Unread alerts",
         h("a", { ...link({ view: "alerts", event: "" }), id: "strip-unread" }, String(state.alerts.unread)),
       ),
-      fact("Feed lag", lag === null || lag === undefined ? "–" : lasted(lag)),
+      fact(
+        "Feed lag",
+        counted("span", () => lag(status), { id: "strip-lag" }),
+      ),
       fact(
         "Market",
         counted("span", () => `${market.open ? "open" : "closed"} until ${brief(market.until)}`),
@@ -104,7 +117,7 @@ function draw() {
   counting = [];
   const had = document.activeElement?.id === "strip-unread";
   if (!status) {
-    put(byId("strip"), h("p", { class: "waiting" }, "Waiting for the server …"));
+    put(byId("strip"), h("p", { class: ["waiting", state.trouble && "trouble"] }, waiting()));
     return;
   }
   put(
@@ -118,6 +131,10 @@ function draw() {
   say(byId("source"), `${text} Database: ${status.database}`);
 }
 
+function waiting() {
+  return state.trouble ? `⚠ ${state.trouble}` : "Waiting for the server …";
+}
+
 function second() {
   for (const [element, text] of counting) say(element, text());
   fresh();
@@ -126,19 +143,19 @@ function second() {
 
 function fresh() {
   const element = byId("fresh");
-  const heard = lastHeard();
-  const age = heard ? (Date.now() - heard) / 1000 : Infinity;
-  const lost = state.connection.state === "lost";
-  const stale = lost || age > STALE;
+  const { looked, connection } = state;
+  const age = looked ? (now() - looked) / 1000 : Infinity;
+  const stale = (connection.state === "lost" && !connection.polled) || age > STALE;
   element.className = `fresh ${stale ? "is-stale" : "is-live"}`;
   const sign = stale ? "△" : "●";
-  say(element, state.status ? `${sign} ${stale ? "stale, " : ""}updated ${lasted(age)} ago` : "○ connecting");
+  const updated = looked ? `updated ${lasted(age)} ago` : "never updated";
+  say(element, state.status ? `${sign} ${stale ? "stale, " : ""}${updated}` : "○ connecting");
 }
 
 function banner() {
   const element = byId("banner");
-  const { state: connection, since, retryAt } = state.connection;
-  if (connection !== "lost") {
+  const { state: connection, polled } = state.connection;
+  if (connection !== "lost" && !polled) {
     element.hidden = true;
     element.replaceChildren();
     return;
@@ -147,18 +164,20 @@ function banner() {
     put(element, h("p", {}), h("button", { type: "button", onclick: retry }, "Try now"));
     element.hidden = false;
   }
+  say(/** @type {Element} */ (element.firstChild), `⚠ ${polled ? ASKED : lost(state.connection)}`);
+}
+
+function lost({ since, retryAt }) {
   const left = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
   const text = `Connection lost ${lasted((Date.now() - since) / 1000)} ago. What you see may be old.`;
-  say(
-    /** @type {Element} */ (element.firstChild),
-    `⚠ ${text} ${left ? `Trying again in ${left} s.` : "Trying again …"}`,
-  );
+  return `${text} ${left ? `Trying again in ${left} s.` : "Trying again …"}`;
 }
 
 /** Keep the strip up to date. */
 export function start() {
   draw();
   on("status", draw);
+  on("trouble", () => state.status || draw());
   on("route", (before) => before.zone !== state.route.zone && draw());
   on("alerts-drawn", () => {
     const unread = document.getElementById("strip-unread");

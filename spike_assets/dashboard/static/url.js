@@ -84,6 +84,12 @@ export function go(changes, { replace = false } = {}) {
   emit("route", before);
 }
 
+/** Make what is shown a step from an address, after it was only put in the place of it. @param {string} from */
+export function step(from) {
+  history.replaceState(null, "", from);
+  history.pushState(null, "", href());
+}
+
 /** Let somebody log in, and come back to what the address says now. */
 export function signIn() {
   const view = location.search.slice(1);

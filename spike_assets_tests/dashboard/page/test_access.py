@@ -4,17 +4,15 @@ import re
 from typing import Any
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect
 
-from spike_assets_tests.dashboard.page_browser import opened, ready, shown
+from spike_assets_tests.dashboard.page_browser import axe, opened, ready, serious, shown
 from spike_assets_tests.dashboard.page_server import STATIC, Server
 
 VIEWS = ("chart", "events", "alerts", "operations")
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LEAST_TARGET = 44
-ALIKE = ("tbody tr:nth-child(n+6)", "li.alert:nth-child(n+6)")
 
 _SMALL = """least => [...document.querySelectorAll("a, button, select")]
   .filter(one => one.offsetParent && !one.closest(".hidden, p, .skip, #tv-attr-logo") && one.id !== "tv-attr-logo")
@@ -63,10 +61,21 @@ def test_by_keyboard_alone(page: Page, still: Server) -> None:
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("listbox")).to_be_focused()
+    steps = page.evaluate("history.length")
     page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
     expect(page.get_by_role("listbox").get_by_role("option", selected=True)).to_contain_text("GBP/USD")
     expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile("^GBP/USD H1: 500 candles"))
     expect(page.get_by_role("listbox")).to_be_focused()
+    # Walking over the list is no step of history; choosing is one.
+    assert page.evaluate("history.length") == steps
+    page.keyboard.press("Enter")
+    assert page.evaluate("history.length") == steps + 1
+    page.go_back()
+    expect(page).to_have_url(f"{still.url}?instrument=EUR_USD")
+    page.go_forward()
+    expect(page).to_have_url(f"{still.url}?instrument=GBP_USD")
     for _ in range(3):
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="D", exact=True)).to_be_focused()
@@ -98,7 +107,7 @@ def test_axe_finds_nothing_serious_on_any_view(
     event = next((event for event in events if event["rules"]), events[0])
     with opened(browser, **screen, color_scheme=scheme, reduced_motion="reduce") as page:
         page.goto(still.url)
-        page.evaluate(AXE_SCRIPT)
+        axe(page)
         for view in VIEWS:
             show(page, view)
             assert serious(page) == [], view
@@ -111,20 +120,6 @@ def test_axe_finds_nothing_serious_on_any_view(
         expect(page.locator("#drawer-title")).to_be_visible()
         assert shown(page)["chosen"] == event["event_id"]
         assert serious(page) == [], "drawer"
-
-
-def serious(page: Page) -> list[str]:
-    """Give what axe finds; of rows that are all alike it looks at the first ones."""
-    found = page.evaluate(
-        "([context, options]) => axe.run(context, options).then(found => found.violations)",
-        [{"exclude": [[rows] for rows in ALIKE]}, {"resultTypes": ["violations"]}],
-    )
-    return [
-        f"{one['id']}: {node['html'][:140]} {node['failureSummary'][:200]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
-    ]
 
 
 def test_no_inline_script_or_style_is_in_the_sources() -> None:

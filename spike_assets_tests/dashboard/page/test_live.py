@@ -1,11 +1,12 @@
 """The page while things happen: news without reload, alerts, connections that break."""
 
 import re
+from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect
 
-from spike_assets_tests.dashboard.page_browser import AWAY, opened, ready, shown, watched
+from spike_assets_tests.dashboard.page_browser import AWAY, axe, opened, ready, serious, shown, try_now, watched
 from spike_assets_tests.dashboard.page_market import iso
 from spike_assets_tests.dashboard.page_server import Server
 
@@ -71,6 +72,31 @@ def test_news_appear_without_reload_and_disturb_nobody(server: Server, page: Pag
     assert page.evaluate("globalThis.same")
 
 
+def test_a_drawer_that_is_read_stays_as_it_is_while_candles_come(server: Server, page: Page) -> None:
+    market = server.market
+    alert = next(one for one in market.alerts() if one["instrument"] == "EUR_USD" and one["granularity"] == "H1")
+    page.goto(f"{server.url}?instrument=EUR_USD")
+    ready(page)
+    opener = page.locator(f".below tr[data-event='{alert['event_id']}'] [data-part=features]")
+    opener.click()
+    expect(page.locator("#drawer-title")).to_be_focused()
+    scroll, close = page.locator("#drawer .scroll"), page.get_by_role("button", name="Close")
+    scroll.evaluate("one => { one.scrollTop = 300; one.dataset.drawn = 'once'; }")
+    close.focus()
+    with page.expect_response("**/api/events/*-*"):
+        server.advance()
+    up_to_date(page, server)
+    expect(scroll).to_have_attribute("data-drawn", "once")
+    # Where something of the event has changed, it is drawn anew, and one goes on where one was.
+    market.acknowledged[alert["alert_id"]] = iso(market.at + timedelta(seconds=1))
+    server.push({"kind": "levels", "granularity": "H1", "instruments": ["EUR_USD"]})
+    expect(scroll).not_to_have_attribute("data-drawn", "once")
+    assert scroll.evaluate("one => one.scrollTop") == 300
+    expect(close).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(opener).to_be_focused()
+
+
 def test_the_table_of_events_follows_its_filter(server: Server, page: Page) -> None:
     page.goto(f"{server.url}?view=events&pattern=HH&sort=-level")
     expect(page.locator("#view-events tbody tr")).to_have_count(50)
@@ -98,6 +124,7 @@ def test_the_strip_says_what_is_running_what_is_wrong_and_what_is_caught_up_with
         expect(system).to_contain_text("Degraded")
         expect(system).to_contain_text("H4 failed 2 times in a row (the broker answers 503)")
         expect(page.get_by_role("article", name="H4")).to_contain_text("failed")
+        expect(page.locator("#live")).to_have_text("Degraded: H4 failed 2 times in a row (the broker answers 503).")
         market.healthy, market.behind = True, 40
         server.push({"kind": "status", "status": market.status()})
         expect(system).to_contain_text("Catching up")
@@ -106,6 +133,43 @@ def test_the_strip_says_what_is_running_what_is_wrong_and_what_is_caught_up_with
         market.behind = 0
         server.push({"kind": "status", "status": market.status()})
         expect(system).to_contain_text("Healthy")
+        expect(page.locator("#live")).to_have_text("Healthy again.")
+        # A lag grows by itself, without a word from the server but the time of day.
+        market.due_since = market.at - timedelta(minutes=7)
+        server.push({"kind": "status", "status": market.status()})
+        expect(page.locator("#strip-lag")).to_have_text("7 min")
+        market.at += timedelta(minutes=2)
+        server.beat()
+        expect(page.locator("#strip-lag")).to_have_text("9 min")
+        # A server that is there, and cannot read its store.
+        expect(page.locator("#fresh")).to_have_text(re.compile("^● updated"))
+        market.unseen = timedelta(seconds=45)
+        server.beat()
+        expect(page.locator("#fresh")).to_have_text(re.compile("^△ stale, updated 4. s ago"))
+
+
+def test_without_websockets_everything_is_asked_for_and_a_server_in_trouble_says_which(
+    browser: Browser, server: Server
+) -> None:
+    def troubled(route: Route) -> None:
+        route.fulfill(status=500, json={"error": "spike.duckdb is no database"})
+
+    with opened(browser, expected=("500",)) as page:
+        page.clock.install()
+        page.route_web_socket("**/api/live", lambda socket: socket.close())
+        page.route("**/api/status", troubled)
+        page.goto(f"{server.url}?instrument=EUR_USD")
+        expect(page.locator("#strip")).to_contain_text("spike.duckdb is no database")
+        page.unroute("**/api/status")
+        page.clock.fast_forward("00:15")
+        ready(page)
+        expect(page.locator("#banner")).to_contain_text("All is asked for every 15 s")
+        expect(page.locator("#live")).to_contain_text("The live feed does not get through")
+        expect(page.locator("#fresh")).to_have_text(re.compile("^● updated"))
+        server.advance(2)
+        page.clock.fast_forward("00:15")
+        up_to_date(page, server)
+        unread_is(page, server)
 
 
 def test_alerts_say_why_and_who_was_told_and_acknowledging_is_remembered(server: Server, page: Page) -> None:
@@ -176,9 +240,24 @@ def test_an_instrument_is_silenced_and_heard_again(server: Server, page: Page) -
     expect(silences).to_contain_text("Nothing is silenced")
 
 
-def try_now(page: Page) -> None:
-    """Press the banner's button, unless the page was quicker to come back by itself."""
-    page.evaluate("document.querySelector('#banner button')?.click()")
+def test_a_feed_that_died_without_a_word_is_as_old_as_its_last_one(browser: Browser, server: Server) -> None:
+    heard: list[str] = []
+    with opened(browser) as page:
+
+        def only_the_snapshot(socket: WebSocketRoute) -> None:
+            def told(frame: str | bytes) -> None:
+                if not heard:
+                    socket.send(frame)
+                    heard.append(str(frame))
+
+            socket.connect_to_server().on_message(told)
+
+        page.clock.install()
+        page.route_web_socket("**/api/live*", only_the_snapshot)
+        page.goto(f"{server.url}?view=alerts")
+        expect(page.locator("#fresh")).to_have_text(re.compile("^● updated"))
+        page.clock.fast_forward("00:40")
+        expect(page.locator("#fresh")).to_have_text(re.compile("^△ stale, updated 4. s ago"))
 
 
 def test_nothing_is_missed_or_doubled_when_the_server_was_killed_and_comes_back(
@@ -191,7 +270,10 @@ def test_nothing_is_missed_or_doubled_when_the_server_was_killed_and_comes_back(
         up_to_date(page, server)
         server.stop()
         expect(page.locator("#banner")).to_contain_text("Connection lost")
+        expect(page.locator("#live")).to_contain_text("Connection lost")
         expect(page.locator("#fresh")).to_contain_text("stale")
+        axe(page)
+        assert serious(page, "#banner") == []
         server.advance(30)
         server.start()
         try_now(page)
@@ -227,7 +309,7 @@ def test_a_slow_page_takes_a_new_snapshot_and_frames_count_once(server: Server, 
     up_to_date(page, server)
     # The same number again, with other words: it was heard before.
     again = {"kind": "alerts", "alerts": [], "removed": [], "unread": 77}
-    server.tell(lambda: server.feed.tell({"type": "heartbeat", "seq": server.feed.seq, "now": iso(server.market.at)}))
+    server.beat()
     server.tell(lambda: server.feed.say({"type": "delta", "seq": server.feed.seq, "changes": [again]}))
     # A number that is missing is asked for.
     unheard(2)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from spike_assets_tests.dashboard.page_browser import opened, ready, shown, watched
 from spike_assets_tests.dashboard.page_market import NAMES, Json
@@ -163,6 +163,28 @@ def test_a_click_goes_to_the_candle_and_opens_the_drawer(page: Page, still: Serv
     expect(page.locator("#view-events")).to_be_visible()
     expect(page.locator("#drawer")).to_be_hidden()
     page.go_forward()
+    at(page, event)
+
+
+@pytest.mark.parametrize("place", ["", "instrument=USD_SEK&granularity=H1&"])
+def test_a_deep_link_goes_to_its_candle_also_where_the_event_comes_after_everything_else(
+    page: Page, still: Server, place: str
+) -> None:
+    event = still.market.events(instrument=["USD_SEK"])[20]
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/events/*", hold)
+    page.goto(f"{still.url}?{place}event={event['event_id']}")
+    expect(page.locator("#strip article")).to_have_count(5)  # the snapshot is here
+    if place:
+        ready(page)
+    held[0].continue_()
     at(page, event)
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from spike_assets_tests.alerts.desk import Desk
 from spike_assets_tests.dashboard.offices import TOKEN
-from spike_assets_tests.dashboard.page_browser import AWAY, opened, ready, shown, watched
+from spike_assets_tests.dashboard.page_browser import AWAY, axe, opened, ready, serious, shown, try_now, watched
 from spike_assets_tests.dashboard.served import Served
 from spike_assets_tests.pipeline.markets import hour
 from spike_assets_tests.support import FOREVER
@@ -52,6 +52,8 @@ def test_whoever_has_the_token_gets_where_the_link_led_and_sees_what_passes_do(
     ):
         page.goto(f"{server.url}?{VIEW}")
         expect(page).to_have_url(re.compile(r"/login\?next=instrument%3DGBP_USD%26zone%3Dny$"))
+        axe(page)
+        assert serious(page) == []
         log_in(page, "not-the-token-but-as-long")
         expect(page.get_by_role("alert")).to_contain_text("This is not the token")
         log_in(page, TOKEN)
@@ -85,10 +87,18 @@ def test_whoever_has_the_token_gets_where_the_link_led_and_sees_what_passes_do(
         expect(page.locator("#banner")).to_contain_text("Connection lost")
         desk.run(32)
         server.start()
-        page.get_by_role("button", name="Try now").click()
+        try_now(page)
         # Sessions end with their server: one logs in again, and is where one was.
         expect(page).to_have_url(re.compile(r"/login\?next=instrument%3DGBP_USD"))
         log_in(page, TOKEN)
         expect(page.locator("#canvas")).to_have_attribute("data-last", iso(31))
         expect(page.locator("#canvas")).to_have_attribute("data-markers", "2")
+        # Who leaves, leaves on every page: the feed of another one ends, too.
+        with watched(page.context, expected=("401",)) as other:
+            other.goto(server.url)
+            ready(other)
+            page.get_by_role("button", name="Log out").click()
+            for one in (page, other):
+                expect(one).to_have_url(re.compile(r"/login\?next=instrument"))
+        assert page.context.request.get(f"{server.url}api/status").status == 401
     assert "Traceback" not in log.read_text(encoding="utf-8")
