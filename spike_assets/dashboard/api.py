@@ -132,7 +132,7 @@ class Api:
         return await self._fresh(request, Question.of(read))
 
     async def _passes(self, request: Request, given: Mapping[str, Any]) -> Response:
-        what = (given["granularity"], given["limit"])
+        what = (given["granularity"], given["limit"], given["page"])
         return await self._read(request, what, lambda session: operations.passes(session, self._site, *what))
 
     async def _operations(self, request: Request, _: Mapping[str, Any]) -> Response:

@@ -198,4 +198,4 @@ SORT = Parameter(
 )
 PAGE = Parameter("page", "which page, from 1", a_number(1, _MOST_PAGES), _whole(1, _MOST_PAGES), 1)
 ROWS = Parameter("limit", "how many rows of a page, 50 unless given", a_number(1, 1000), _whole(1, 1000))
-PASSES = Parameter("limit", "how many passes at most", a_number(1, 1000), _whole(1, 1000), 100)
+PASSES = Parameter("limit", "how many passes a page has", a_number(1, 1000), _whole(1, 1000), 100)

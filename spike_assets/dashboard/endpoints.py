@@ -184,7 +184,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "passes",
         "/api/passes",
         "Passes, those that began last first.",
-        parameters=(asked.ANY_GRANULARITY, asked.PASSES),
+        parameters=(asked.ANY_GRANULARITY, asked.PASSES, asked.PAGE),
         fields={
             "passes": "pass_id, granularity, trigger, status, window_start, window_end, started_at, ended_at, candles,"
             " events, quarantined, stages (milliseconds each), error, run_url (of its run in Dagster)"

@@ -19,9 +19,9 @@ _RUNS = frozenset({"schedule", "ui"})
 _PASS = tuple(column for column in PASSES.columns if column.name != "process")
 
 
-def passes(session: Session, site: Site, granularity: Granularity | None, limit: int) -> Finish:
+def passes(session: Session, site: Site, granularity: Granularity | None, limit: int, page: int) -> Finish:
     """Read passes, for `GET /api/passes`."""
-    rows = session.queries.passes(granularity, limit)
+    rows = session.queries.passes(granularity, limit, skip=(page - 1) * limit)
     return lambda: {"passes": shown(rows, site)}
 
 

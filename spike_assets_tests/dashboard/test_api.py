@@ -410,6 +410,7 @@ def test_passes(client: TestClient) -> None:
     assert set(newest["stages"]) == {"candles", "atr", "events", "features", "alerts"}
     assert (newest["error"], newest["quarantined"]) == (None, 0)
     assert get(client, "/api/passes", limit=2)["passes"] == told[:2]
+    assert get(client, "/api/passes", limit=2, page=2)["passes"] == told[2:4]
     assert get(client, "/api/passes", granularity="D")["passes"] == []
 
 

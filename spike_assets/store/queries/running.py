@@ -18,13 +18,13 @@ class RunningQueries:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def passes(self, granularity: Granularity | None, limit: int) -> pd.DataFrame:
-        """Give passes, those that began last first."""
+    def passes(self, granularity: Granularity | None, limit: int, *, skip: int = 0) -> pd.DataFrame:
+        """Give passes, those that began last first, `skip` of them left out."""
         where, parameters = ("", []) if granularity is None else (" WHERE p.granularity = ?", [granularity.name])
         names = ", ".join(selected(column, "p") for column in PASSES.columns)
         return self._connection.frame(
             f"SELECT {names} FROM ops.passes AS p{where}"  # noqa: S608
-            f" ORDER BY p.started_at DESC, p.ended_at DESC, pass_id LIMIT {int(limit)}",
+            f" ORDER BY p.started_at DESC, p.ended_at DESC, pass_id LIMIT {int(limit)} OFFSET {int(skip)}",
             PASSES.columns,
             parameters,
         )
