@@ -1,4 +1,4 @@
-"""The demo's replay: what closed last, passed through live again, an hour a second. What is shown of it is not here."""
+"""The demo's replay: what closed last, passed through live, an hour a second; and who is told of its alerts."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""One pass, without Dagster: fetch candles, then ATR, events and features off what is pending.
+"""One pass, without Dagster: fetch candles, then ATR, events, features and alerts off what is pending.
 
 `process` is the whole pass; the functions of `stages` are its parts, which Dagster's assets call one by one.
 """

@@ -1,12 +1,22 @@
 """The page while things happen: news without reload, alerts, connections that break."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect
 
-from spike_assets_tests.dashboard.page_browser import AWAY, axe, opened, ready, serious, shown, try_now, watched
+from spike_assets_tests.dashboard.page_browser import (
+    AWAY,
+    axe,
+    context,
+    opened,
+    ready,
+    serious,
+    shown,
+    try_now,
+    watched,
+)
 from spike_assets_tests.dashboard.page_market import iso
 from spike_assets_tests.dashboard.page_server import Server
 
@@ -258,6 +268,22 @@ def test_a_feed_that_died_without_a_word_is_as_old_as_its_last_one(browser: Brow
         expect(page.locator("#fresh")).to_have_text(re.compile("^● updated"))
         page.clock.fast_forward("00:40")
         expect(page.locator("#fresh")).to_have_text(re.compile("^△ stale, updated 4. s ago"))
+
+
+def test_the_banners_button_tries_at_once(browser: Browser, server: Server) -> None:
+    """Time stands still for the page, so that it does not come back by itself."""
+    with context(browser) as of, watched(of, expected=AWAY) as page:
+        page.clock.install()
+        page.goto(server.url)
+        ready(page)
+        page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+        server.stop()
+        page.clock.fast_forward("00:20")
+        button = page.get_by_role("button", name="Try now")
+        expect(button).to_be_visible()
+        server.start()
+        button.click()
+        expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_nothing_is_missed_or_doubled_when_the_server_was_killed_and_comes_back(
