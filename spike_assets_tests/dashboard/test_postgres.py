@@ -29,7 +29,8 @@ RANDOM = {"database", "pass_id", "delivery_id", "run_url", "stages", "digest_id"
 
 
 def said(store: Store) -> dict[str, Any]:
-    desk = Desk(peaks=PEAKS, store=store).begin(26)
+    desk = Desk(peaks=PEAKS, store=store).load(26).later(minutes=1)  # two passes of one instant have no order
+    desk.run()
     for n in range(27, 31):
         desk.run(n)
     with visitor(desk) as client:
