@@ -107,6 +107,7 @@ def candle_times(granularity: Granularity, window: Window) -> pd.DatetimeIndex:
     return opens[np.asarray(inside) & traded(granularity, opens)]
 
 
+@lru_cache(maxsize=64)
 def last_closed(granularity: Granularity, now: datetime) -> Window:
     """Give the newest candle that has closed at `now`, as its window."""
     opens = candle_times(granularity, Window(now - _SEARCH, now))

@@ -176,7 +176,8 @@ class CrashingConnection:
     def __init__(self, inner: Connection, plan: CrashPlan) -> None:
         self._inner = inner
         self._plan = plan
-        self.execute, self.frame, self.load = inner.execute, inner.frame, inner.load
+        self.execute, self.change, self.load = inner.execute, inner.change, inner.load
+        self.frame, self.rows = inner.frame, inner.rows
         self.claim, self.keep, self.natural_keys = inner.claim, inner.keep, inner.natural_keys
 
     @contextmanager

@@ -64,12 +64,13 @@ def atr(candles: pd.DataFrame, period: int = 14, known: pd.DataFrame | None = No
 
 def _take_known(candles: pd.DataFrame, known: pd.DataFrame, ranges: Floats, values: Floats) -> dict[int, int]:
     """Write known rows into `ranges` and `values`; give how many there are by the instrument's first row."""
-    first_row = {candles["instrument"].iloc[start]: start for start, _ in Grouped(candles).stretches()}
+    names, known_names = (frame["instrument"].to_numpy(dtype=object) for frame in (candles, known))
+    first_row = {names[start]: start for start, _ in Grouped(candles).stretches()}
     times, known_times = micros(candles["time"]), micros(known["time"])
     known_ranges, known_values = floats(known, "true_range"), floats(known, "atr")
     taken: dict[int, int] = {}
     for start, stop in Grouped(known).stretches():
-        row = first_row[known["instrument"].iloc[start]]
+        row = first_row[known_names[start]]
         here = slice(row, row + stop - start)
         if not np.array_equal(times[here], known_times[start:stop]):
             raise ValueError("known rows must be of the leading candles")

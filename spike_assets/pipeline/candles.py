@@ -21,6 +21,9 @@ from spike_assets.pipeline.summary import Summary
 from spike_assets.sources.base import Fetched, no_candles
 from spike_assets.store.store import Session
 
+_LATELY = 100
+"""How many candles back an instrument's newest one is looked for first: over a weekend, for H1."""
+
 ASK_AGAIN = timedelta(days=1)
 """How long an instrument that the source does not know is left alone."""
 
@@ -69,7 +72,7 @@ def windows(
     """
     first = records.last_processed(session, granularity) is None
     asked = willing(pipeline, session, granularity, now)
-    newest = session.data.newest(granularity, asked, window.start - granularity.lookback)
+    newest = session.data.newest(granularity, asked, window.start - _LATELY * granularity.step)
     starts = {i: _start(pipeline, granularity, window, newest.get(i), first=first) for i in asked}
     return {i: Window(start, window.end) for i, start in starts.items() if start < window.end}
 

@@ -110,8 +110,8 @@ def _process(
     with pipeline.store.writing(deadline, purpose, brief=True) as session:
         with session.transaction():
             pipeline.require_provenance(session)
-            records.begin(session, granularity, running)
-        window, behind = next_window(session, granularity, watch.started)
+            done = records.begin(session, granularity, running).last_processed
+        window, behind = next_window(granularity, done, watch.started)
         asked = candles.windows(pipeline, session, granularity, window, watch.started)
     received = candles.fetch(pipeline, granularity, asked, watch, deadline)
     deadline.check("storing what came")
@@ -125,10 +125,15 @@ def _process(
     return PassResult(granularity, status, window, tuple(summaries), 0.0, behind), due
 
 
-def next_window(session: Session, granularity: Granularity, now: datetime) -> tuple[Window, int]:
-    """Give the window that a pass at `now` is about, and how many candle times are left behind it."""
+def next_window(granularity: Granularity, done: datetime | None, now: datetime) -> tuple[Window, int]:
+    """Give the window that a pass at `now` is about, and how many candle times are left behind it.
+
+    Parameters
+    ----------
+    done
+        Up to where everything is processed; None at first.
+    """
     newest = market_hours.last_closed(granularity, now)
-    done = records.last_processed(session, granularity)
     if done is None:
         return newest, 0
     times = market_hours.candle_times(granularity, Window(done, newest.end))

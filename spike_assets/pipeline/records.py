@@ -64,8 +64,8 @@ def noting(limit: timedelta) -> timedelta:
     return min(_RECORD_FAILURE, limit / _SHARE)
 
 
-def begin(session: Session, granularity: Granularity, running: Running) -> None:
-    """Say that a pass has begun, and close the records of those that crashed."""
+def begin(session: Session, granularity: Granularity, running: Running) -> State:
+    """Say that a pass has begun, close the records of those that crashed, and give where the granularity stands."""
     session.ops.claim_state(granularity)
     before = _state(session, granularity)
     failures = before.consecutive_failures
@@ -73,8 +73,10 @@ def begin(session: Session, granularity: Granularity, running: Running) -> None:
         if crashed(other, running.since):
             _record_crash(session, granularity, other, running.since)
             failures += is_live(other)
-    session.ops.write_state(granularity, replace(before, running=running, consecutive_failures=failures))
+    state = replace(before, running=running, consecutive_failures=failures)
+    session.ops.write_state(granularity, state)
     _record_running(session, granularity, running)
+    return state
 
 
 def still_running(session: Session, granularity: Granularity, running: Running, until: datetime) -> None:

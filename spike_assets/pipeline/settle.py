@@ -102,6 +102,7 @@ def settle(
                 break
             deadline.check(f"{granularity}/{stage.name}")
             with session.transaction():
+                session.pending.hold(granularity)
                 marks = session.pending.of(granularity, stage.name)
                 if not marks:
                     break

@@ -168,11 +168,9 @@ def _inside(rows: pd.DataFrame, todo: Sequence[Stretch]) -> Bools:
 
 def _last_behind(rows: pd.DataFrame, todo: Sequence[Stretch]) -> dict[str, datetime]:
     """Give the time of each instrument's last row behind its mark."""
-    where = stretches(rows)
-    last = {s.instrument: rows["time"].iloc[where[s.instrument].stop - 1] for s in todo if s.instrument in where}
-    return {
-        s.instrument: last[s.instrument].to_pydatetime() for s in todo if last.get(s.instrument, s.to_time) > s.to_time
-    }
+    at = micros(rows["time"])
+    last = {name: _moment(at[where.stop - 1]) for name, where in stretches(rows).items()}
+    return {s.instrument: last[s.instrument] for s in todo if last.get(s.instrument, s.to_time) > s.to_time}
 
 
 class _History(NamedTuple):

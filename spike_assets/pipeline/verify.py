@@ -145,7 +145,7 @@ def _orphans(session: Session, granularity: Granularity, rows: dict[str, int], t
 
 
 def _first_difference(granularity: Granularity, table: Table, stored: pd.DataFrame, wanted: pd.DataFrame) -> str | None:
-    changed, gone, at = difference(table, stored, wanted)
+    changed, gone, at = difference(granularity.schema, table, stored, wanted)
     name = f"{granularity.schema}.{table.name}"
     if gone.any():
         row = stored[gone].iloc[0]

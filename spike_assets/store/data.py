@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spike_assets.errors import StoreError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
-from spike_assets.store.rows import Ints, comparable, difference, storable
+from spike_assets.store.rows import Ints, comparable, difference, micros, no_rows, storable
 from spike_assets.store.tables import CANDLES, QUARANTINE, Column, Table
 
 
@@ -60,10 +59,7 @@ class Changes:
 
     def ranges(self) -> list[Mark]:
         """Give the changed range per instrument."""
-        if self.keys.empty:
-            return []
-        times = self.keys.groupby("instrument", sort=True)["time"].agg(["min", "max"])
-        return [Mark(str(row[0]), row[1].to_pydatetime(), row[2].to_pydatetime()) for row in times.itertuples()]
+        return [Mark(*ends) for ends in _ends_of(self.keys)]
 
 
 class Data:
@@ -82,6 +78,8 @@ class Data:
         """Give rows in key order: those `within` spans or a window, or all; with all columns, or these."""
         chosen = [c for c in table.columns if columns is None or c.name in set(columns)]
         names = ", ".join(_selected(column) for column in chosen)
+        if within is not None and not within:
+            return no_rows(table)[[column.name for column in chosen]]
         order = ", ".join(f"t.{name}" for name in table.key)
         where, parameters = ("TRUE", []) if within is None else _inside(within)
         return self._connection.frame(
@@ -104,10 +102,10 @@ class Data:
         """
         fresh = storable(CANDLES, candles.assign(fetched_at=_stamps(candles, fetched_at)))
         stored = self.read(granularity, CANDLES, _around(fresh))
-        changed, _, at = difference(CANDLES, stored, fresh)
+        changed, _, at = difference(granularity.schema, CANDLES, stored, fresh)
         older = np.ones(len(fresh), dtype=bool)
         known = at >= 0
-        older[known] = _micros(stored)[at[known]] < _micros(fresh)[known]
+        older[known] = micros(stored["fetched_at"])[at[known]] < micros(fresh["fetched_at"])[known]
         again = fresh[~changed & older]
         if len(again):
             self._note_fetched_again(granularity, again)
@@ -127,14 +125,14 @@ class Data:
             return Changes(0, 0, 0, rejected[["instrument", "time"]])
         fresh = storable(QUARANTINE, rejected.assign(fetched_at=pd.Timestamp(fetched_at).as_unit("us")))
         stored = self.read(granularity, QUARANTINE, _around(fresh))
-        changed, _, at = difference(QUARANTINE, stored, fresh)
+        changed, _, at = difference(granularity.schema, QUARANTINE, stored, fresh)
         return self._write(granularity, QUARANTINE, fresh[changed], at[changed])
 
     def replace(self, granularity: Granularity, table: Table, within: Within, rows: pd.DataFrame) -> Changes:
         """Make the rows of `table` within spans or a window exactly `rows`; those right already are not touched."""
         fresh = storable(table, rows)
         stored = self.read(granularity, table, within)
-        changed, gone, at = difference(table, stored, fresh)
+        changed, gone, at = difference(granularity.schema, table, stored, fresh)
         if gone.any():
             self._delete(granularity, table, stored[gone])
         written = self._write(granularity, table, fresh[changed], at[changed])
@@ -158,12 +156,9 @@ class Data:
 
     def last_time(self, granularity: Granularity) -> datetime | None:
         """Give the open of the newest candle of all."""
-        found = self._connection.frame(
-            f"SELECT MAX(time) AS time FROM {granularity.schema}.candles",  # noqa: S608
-            _NEWEST[1:],
-        )
-        newest = found["time"].iloc[0]
-        return None if pd.isna(newest) else newest.to_pydatetime()
+        sql = f"SELECT MAX(time) AS time FROM {granularity.schema}.candles"  # noqa: S608
+        ((newest,),) = self._connection.rows(sql, _NEWEST[1:])
+        return newest  # type: ignore[no-any-return]
 
     def next_after(self, granularity: Granularity, spans: Sequence[Span]) -> dict[str, datetime]:
         """Give the open of each instrument's first candle behind its span."""
@@ -176,17 +171,13 @@ class Data:
     def _ends(
         self, granularity: Granularity, which: str, where: str, parameters: list[datetime]
     ) -> dict[str, datetime]:
-        ends = self._connection.frame(
-            f"SELECT instrument, {which}(time) AS time FROM {granularity.schema}.candles {where} GROUP BY instrument",  # noqa: S608
-            _NEWEST,
-            parameters,
-        )
-        return {str(i): t.to_pydatetime() for i, t in zip(ends["instrument"], ends["time"], strict=True)}
+        sql = f"SELECT instrument, {which}(time) AS time FROM {granularity.schema}.candles {where} GROUP BY instrument"  # noqa: S608
+        return dict(self._connection.rows(sql, _NEWEST, parameters))
 
     def count(self, granularity: Granularity, table: Table) -> int:
         """Give how many rows a table has."""
-        counted = self._connection.frame(f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name}", _COUNT)  # noqa: S608
-        return int(counted["n"].iloc[0])
+        ((counted,),) = self._connection.rows(f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name}", _COUNT)  # noqa: S608
+        return int(counted)
 
     def coverage(self, granularity: Granularity, since: datetime, counted_from: datetime) -> pd.DataFrame:
         """Give of each instrument with candles `since`: first and newest of these, and how many are `counted_from`."""
@@ -200,13 +191,11 @@ class Data:
 
     def quarantined_since(self, granularity: Granularity, since: datetime) -> dict[str, int]:
         """Give how many candles came into quarantine, or changed there, `since`: by reason."""
-        found = self._connection.frame(
+        sql = (
             f"SELECT reason, COUNT(*) AS n FROM {granularity.schema}.quarantine"  # noqa: S608
-            " WHERE fetched_at >= ? GROUP BY reason ORDER BY reason",
-            _REASONS,
-            [since],
+            " WHERE fetched_at >= ? GROUP BY reason ORDER BY reason"
         )
-        return {str(reason): int(n) for reason, n in zip(found["reason"], found["n"], strict=True)}
+        return dict(self._connection.rows(sql, _REASONS, [since]))
 
     def newest_rows(
         self,
@@ -235,12 +224,9 @@ class Data:
 
     def count_since(self, granularity: Granularity, table: Table, since: datetime) -> int:
         """Give how many rows a table has of candles that open at or after `since`."""
-        counted = self._connection.frame(
-            f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name} WHERE time >= ?",  # noqa: S608
-            _COUNT,
-            [since],
-        )
-        return int(counted["n"].iloc[0])
+        sql = f"SELECT COUNT(*) AS n FROM {granularity.schema}.{table.name} WHERE time >= ?"  # noqa: S608
+        ((counted,),) = self._connection.rows(sql, _COUNT, [since])
+        return int(counted)
 
     def content_hash(self, granularity: Granularity, table: Table) -> str:
         """Give the SHA-256 of a table's content: keys and values in key order, IEEE bytes, without bookkeeping."""
@@ -256,8 +242,6 @@ class Data:
             self._insert(granularity, table, rows[new])
         if not new.all():
             self._update(granularity, table, rows[~new])
-        if not self._connection.natural_keys:
-            self._require_unique_keys(granularity, table, rows)
         return Changes(int(new.sum()), int((~new).sum()), 0, keys)
 
     def _insert(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
@@ -277,18 +261,6 @@ class Data:
             f" WHERE {keys} AND t.time >= ? AND t.time <= ?",
             _hull(rows),
         )
-
-    def _require_unique_keys(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
-        """Fail loudly, and undo, where a write would repeat a key: there is no index that would refuse it."""
-        keys = ", ".join(table.key)
-        repeated = self._connection.frame(
-            f"SELECT COUNT(*) - COUNT(DISTINCT ({keys})) AS n FROM {granularity.schema}.{table.name}"  # noqa: S608
-            " WHERE time >= ? AND time <= ?",
-            _COUNT,
-            _hull(rows),
-        )
-        if int(repeated["n"].iloc[0]):
-            raise StoreError(f"{granularity.schema}.{table.name} would repeat keys; nothing was written, report this")
 
     def _delete(self, granularity: Granularity, table: Table, rows: pd.DataFrame) -> None:
         self._connection.load("gone", table.columns[:2], rows)
@@ -319,10 +291,6 @@ def _stamps(candles: pd.DataFrame, fetched_at: datetime | Mapping[str, datetime]
     each = fetched_at if isinstance(fetched_at, Mapping) else dict.fromkeys(candles["instrument"], fetched_at)
     times = pd.DatetimeIndex([each[name] for name in candles["instrument"]], tz="UTC").as_unit("us")
     return pd.Series(times, index=candles.index)
-
-
-def _micros(candles: pd.DataFrame) -> Ints:
-    return np.asarray(pd.DatetimeIndex(candles["fetched_at"]).as_unit("us").asi8)
 
 
 def _selected(column: Column) -> str:
@@ -362,8 +330,18 @@ def _in_spans(spans: Sequence[Span]) -> tuple[str, list[Any]]:
 
 def _around(rows: pd.DataFrame) -> list[Span]:
     """Give the spans that just hold these rows."""
+    just_behind = timedelta(microseconds=1)
+    return [Span(name, first, last + just_behind) for name, first, last in _ends_of(rows)]
+
+
+def _ends_of(rows: pd.DataFrame) -> list[tuple[str, datetime, datetime]]:
+    """Give the first and the last time of each instrument, instruments sorted."""
     if rows.empty:
         return []
-    times = rows.groupby("instrument", sort=True)["time"].agg(["min", "max"])
-    just_behind = timedelta(microseconds=1)
-    return [Span(str(r[0]), r[1].to_pydatetime(), r[2].to_pydatetime() + just_behind) for r in times.itertuples()]
+    codes, names = pd.factorize(rows["instrument"].to_numpy(dtype=object), sort=True)
+    at = micros(rows["time"])
+    in_order = np.lexsort((at, codes))
+    codes, times = codes[in_order], pd.DatetimeIndex(at[in_order].view("M8[us]"), tz="UTC").to_pydatetime()
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    last = np.append(first[1:], len(codes)) - 1
+    return list(zip(names.tolist(), times[first], times[last], strict=True))

@@ -26,8 +26,16 @@ class Connection(Protocol):
         """Run statements that give nothing back."""
         ...
 
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one UPDATE or DELETE, and give how many rows it touched."""
+        ...
+
     def frame(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Run a query whose result has these columns, in this order, and give it typed (`store.rows`)."""
+        ...
+
+    def rows(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query for a few rows, and give them as plain values: None for NULL, UTC datetimes, a uuid as text."""
         ...
 
     def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:

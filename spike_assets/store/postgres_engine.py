@@ -28,7 +28,7 @@ from spike_assets.store.postgres_errors import told_plainly
 from spike_assets.store.postgres_links import Link, Links
 from spike_assets.store.postgres_sql import ddl, translated, words
 from spike_assets.store.postgres_values import Packed, pack, unpacked
-from spike_assets.store.rows import typed
+from spike_assets.store.rows import plain, typed
 from spike_assets.store.tables import SQL_TYPES, Column
 
 _HOLDER = (
@@ -78,9 +78,17 @@ class PostgresConnection:
         """Run statements that give nothing back."""
         self._run(sql, parameters, binary=False)
 
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one UPDATE or DELETE, and give how many rows it touched."""
+        return self._run(sql, parameters, binary=False).command_tuples or 0
+
     def frame(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Run a query and give its result typed."""
         return typed(columns, unpacked(self._run(sql, parameters, binary=True), columns))
+
+    def rows(self, sql: str, columns: Sequence[Column], parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query for a few rows, and give them as plain values."""
+        return plain(columns, unpacked(self._run(sql, parameters, binary=True), columns))
 
     def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:
         """Make a frame readable as `name`: it goes along with each statement that names it."""

@@ -5,6 +5,7 @@ int: int64, or Int64 where NULL is allowed · bool: bool, or boolean where NULL 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,26 @@ def typed(columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[Any]]) -> 
     return pd.DataFrame({column.name: _typed(column, arrays[column.name]) for column in columns}, copy=False)
 
 
+def plain(columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[Any]]) -> list[tuple[Any, ...]]:
+    """Make rows of plain values of the arrays that a database gave: None for NULL, times as UTC datetimes."""
+    return list(zip(*(_plain(column, arrays[column.name]) for column in columns), strict=True))
+
+
+def _plain(column: Column, values: npt.NDArray[Any]) -> list[Any]:
+    data: npt.NDArray[Any] = np.ma.getdata(values)
+    if column.kind == "time":
+        found = [None if at is None else at.replace(tzinfo=UTC) for at in data.astype("M8[us]").tolist()]
+    elif column.kind == "float":
+        found = [None if number != number else number for number in data.tolist()]  # noqa: PLR0124 - NaN
+    elif column.kind == "uuid":
+        found = [None if one is None else str(one) for one in data.tolist()]
+    else:
+        found = data.tolist()
+    if values is not data:
+        found = [None if gone else one for one, gone in zip(found, np.ma.getmaskarray(values), strict=True)]
+    return found
+
+
 def no_rows(table: Table) -> pd.DataFrame:
     """Give an empty frame of a table, typed."""
     return typed(table.columns, {name: np.array([]) for name in table.names})
@@ -34,7 +55,7 @@ def _typed(column: Column, values: npt.NDArray[Any]) -> Any:
     if column.kind == "time":
         times = data.astype("M8[us]")
         times[mask] = np.datetime64("NaT")
-        return pd.DatetimeIndex(times).tz_localize("UTC")
+        return pd.DatetimeIndex(times, tz="UTC")
     if column.kind == "float":
         return np.where(mask, np.nan, data).astype(np.float64)
     if column.kind == "int":
@@ -58,9 +79,9 @@ def storable(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
     """
     stored = {}
     for column in table.columns:
-        values: Any = frame[column.name].reset_index(drop=True)
+        values: Any = frame[column.name].array
         if column.kind == "float":
-            values = values.to_numpy(dtype="float64", na_value=np.nan) + 0.0
+            values = frame[column.name].to_numpy(dtype="float64", na_value=np.nan) + 0.0
             if not table.keeps_infinities and np.isinf(values).any():
                 raise StoreError(f"{table.name}.{column.name} would be infinite at {_where(frame, np.isinf(values))}")
         if not column.nullable:
@@ -76,27 +97,48 @@ def _where(frame: pd.DataFrame, at: Bools) -> str:
     return f"{row['instrument']} {row['time']}"
 
 
-def difference(table: Table, stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[Bools, Bools, Ints]:
-    """Tell how `fresh` rows differ from `stored` ones; neither repeats a key.
+def difference(schema: str, table: Table, stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[Bools, Bools, Ints]:
+    """Tell how `fresh` rows differ from `stored` ones of a table in `schema`.
 
     Returns
     -------
     changed, gone, counterpart
         Which fresh rows are new or have other values (bit for bit), which stored rows have no fresh one, and for each
         fresh row the position of its stored one, -1 where it is new.
+
+    Raises
+    ------
+    StoreError
+        Either repeats a key: a fault in a formula, and no index of a database need refuse it.
     """
-    if stored.empty or fresh.empty:
-        nowhere = np.full(len(fresh), -1, dtype=np.int64)
-        return np.ones(len(fresh), dtype=bool), np.ones(len(stored), dtype=bool), nowhere
-    at = pd.MultiIndex.from_frame(stored[list(table.key)]).get_indexer(pd.MultiIndex.from_frame(fresh[list(table.key)]))
+    of_stored, of_fresh = (pd.Index(keys) for keys in _keys(table, stored, fresh))
+    if not (of_stored.is_unique and of_fresh.is_unique):
+        raise StoreError(f"{schema}.{table.name} would repeat keys; nothing was written, report this")
+    at = of_stored.get_indexer(of_fresh)
     found = at >= 0
     gone = np.ones(len(stored), dtype=bool)
     gone[at[found]] = False
     changed = ~found
-    for column in table.content:
-        old, new = comparable(stored[column.name], column)[at[found]], comparable(fresh[column.name], column)[found]
-        changed[found] |= old != new
+    if found.any():
+        for column in table.content:
+            old, new = comparable(stored[column.name], column)[at[found]], comparable(fresh[column.name], column)[found]
+            changed[found] |= old != new
     return changed, gone, at.astype(np.int64)
+
+
+def _keys(table: Table, *frames: pd.DataFrame) -> list[Ints]:
+    """Give a number per row, the same for the same key in all frames."""
+    columns = [column for column in table.columns if column.name in table.key]
+    keys = np.zeros(sum(map(len, frames)), dtype=np.int64)
+    for column in columns:
+        codes, found = pd.factorize(np.concatenate([comparable(frame[column.name], column) for frame in frames]))
+        keys = keys * len(found) + codes
+    return np.split(keys, np.cumsum([len(frame) for frame in frames[:-1]]))
+
+
+def micros(times: "pd.Series[Any]") -> Ints:
+    """Give times as microseconds since 1970, UTC."""
+    return np.asarray(pd.DatetimeIndex(times).as_unit("us").asi8, dtype=np.int64)
 
 
 def comparable(values: "pd.Series[Any]", column: Column) -> npt.NDArray[Any]:
@@ -105,7 +147,7 @@ def comparable(values: "pd.Series[Any]", column: Column) -> npt.NDArray[Any]:
         numbers = values.to_numpy(dtype="float64", na_value=np.nan) + 0.0
         return np.where(np.isnan(numbers), np.nan, numbers).view(np.int64)
     if column.kind == "time":
-        return np.asarray(pd.DatetimeIndex(values).as_unit("us").asi8)
+        return micros(values)
     if column.kind in ("int", "bool"):
         return values.to_numpy(dtype="float64", na_value=-1.0) if column.nullable else values.to_numpy(dtype="int64")
     text = values.to_numpy(dtype=object)

@@ -43,9 +43,11 @@ class Session:
         self.queries = Queries(connection)
         self.whole = Whole(connection)
 
-    def transaction(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Commit what the block does when it ends, and undo it when it raises."""
-        return self._connection.transaction()
+        with self._connection.transaction(), self.pending.gathered():
+            yield
 
     def keep(self, name: str, *, shared: bool = False) -> None:
         """Keep out others who keep the same, until the session ends; those who share it let one another in."""

@@ -150,7 +150,7 @@ def test_index_of_the_frame_does_not_matter() -> None:
 
 
 def told_apart(stored: pd.DataFrame, fresh: pd.DataFrame) -> tuple[list[bool], list[bool], list[int]]:
-    changed, gone, at = difference(KINDS, stored, fresh)
+    changed, gone, at = difference("h1", KINDS, stored, fresh)
     return changed.tolist(), gone.tolist(), at.tolist()
 
 
