@@ -139,6 +139,9 @@ class MemoryEngine:
     ) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def tidy(self, deadline: Deadline) -> None:
+        pass
+
     def checkpoint(self, connection: Connection) -> None:
         pass
 
@@ -199,7 +202,7 @@ class CrashingEngine:
         self._plan = plan
         self.url, self.natural_keys = inner.url, inner.natural_keys
         self.exists, self.lock, self.checkpoint, self.stamp = inner.exists, inner.lock, inner.checkpoint, inner.stamp
-        self.ddl = inner.ddl
+        self.ddl, self.tidy = inner.ddl, inner.tidy
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:

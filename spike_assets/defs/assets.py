@@ -156,6 +156,8 @@ def _asset(
             summary, stored = work(run)
         if run.due:
             _send(run)
+        if table is STAGES[-1].table:
+            run.pipeline.store.tidy_soon()
         return _result(run, summary, stored)
 
     return stage

@@ -133,7 +133,7 @@ def _missing(granularity: Granularity, received: Received, valid: pd.DataFrame) 
     if not received.asked:
         return ()
     end = max(window.end for window in received.asked.values())
-    newest = market_hours.candle_times(granularity, Window(end - granularity.lookback, end))[-1]
+    newest = market_hours.last_closed(granularity, end).start
     have = set(valid["instrument"][valid["time"] == newest])
     asked = {i for i, window in received.asked.items() if window.start <= newest}
     return tuple(sorted(asked - have - set(received.unavailable)))

@@ -126,7 +126,9 @@ class Pipeline:
         Until the session ends nobody makes them mean anything else.
         """
         ours = session.ops.provenance() == self.provenance
-        session.keep(MEANING, shared=ours)
+        others = session.keep(MEANING, shared=ours)
+        if ours and not others:
+            return
         if session.ops.provenance() == self.provenance:  # once more: somebody else may have been first
             return
         refused = self.refused(session)

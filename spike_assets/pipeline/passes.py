@@ -99,6 +99,7 @@ def process(
         raise
     # The pass has gone well, whatever becomes of the messages.
     sent = pipeline.sender.deliver(work, due, within=IN_A_PASS) if due else []
+    pipeline.store.tidy_soon()
     return replace(result, duration_ms=watch.milliseconds(), sent=tuple(sent))
 
 

@@ -50,8 +50,11 @@ class Connection(Protocol):
         """Inside a transaction: keep out others who claim the same, until it ends. They wait, and then see its work."""
         ...
 
-    def keep(self, name: str, *, shared: bool = False) -> None:
-        """Keep out others who keep the same, until the connection closes; those who share it let one another in."""
+    def keep(self, name: str, *, shared: bool = False) -> bool:
+        """Keep out others who keep the same, until the connection closes; those who share it let one another in.
+
+        Tells whether there can be others: then what was read before may have changed since.
+        """
         ...
 
 
@@ -91,6 +94,10 @@ class Engine(Protocol):
 
     def lock(self, name: str, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
         """Keep everybody else out of what goes by this name inside the block; `StoreLockedError` when in vain."""
+        ...
+
+    def tidy(self, deadline: Deadline) -> None:
+        """Do what writers have put off, if anything; nobody has to wait for it."""
         ...
 
     def checkpoint(self, connection: Connection) -> None:

@@ -106,13 +106,14 @@ class PostgresConnection:
             raise StoreError(f"{name} was claimed outside a transaction; report this")
         self._run("SELECT pg_advisory_xact_lock(?)", [key_of(f"claim {name}")], binary=False)
 
-    def keep(self, name: str, *, shared: bool = False) -> None:
+    def keep(self, name: str, *, shared: bool = False) -> bool:
         """Keep others who keep the same out until the connection closes; sharers stay together."""
         held = (key_of(f"keep {name}"), shared)
         if held not in self._kept:
             self._link.check()
             self._link.lock(held[0], shared=shared)
             self._kept.append(held)
+        return True
 
     def close(self) -> None:
         """Leave the connection to the next one as it was found."""
@@ -256,6 +257,9 @@ class PostgresEngine:
         raise StoreLockedError(
             f"{name} of {self.url} is in use by {holder}; it was not released in time, try again later"
         )
+
+    def tidy(self, deadline: Deadline) -> None:
+        """Nothing: the server does that by itself."""
 
     def checkpoint(self, connection: Connection) -> None:
         """Nothing: a migration is as safe as any other commit."""

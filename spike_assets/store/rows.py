@@ -50,22 +50,25 @@ def no_rows(table: Table) -> pd.DataFrame:
 
 
 def _typed(column: Column, values: npt.NDArray[Any]) -> Any:
-    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(len(values), dtype=bool)
-    data = np.ma.getdata(values)
+    data: npt.NDArray[Any] = np.ma.getdata(values)
+    mask = np.ma.getmaskarray(values) if values is not data else None
     if column.kind == "time":
         times = data.astype("M8[us]")
-        times[mask] = np.datetime64("NaT")
+        if mask is not None:
+            times[mask] = np.datetime64("NaT")
         return pd.DatetimeIndex(times, tz="UTC")
     if column.kind == "float":
-        return np.where(mask, np.nan, data).astype(np.float64)
+        numbers = data.astype(np.float64)
+        return numbers if mask is None else np.where(mask, np.nan, numbers)
     if column.kind == "int":
-        numbers = data.astype(np.int64)
-        return pd.arrays.IntegerArray(numbers, mask) if column.nullable else numbers
+        whole = data.astype(np.int64)
+        return pd.arrays.IntegerArray(whole, np.ma.getmaskarray(values)) if column.nullable else whole
     if column.kind == "bool":
         flags = data.astype(np.bool_)
-        return pd.arrays.BooleanArray(flags, mask) if column.nullable else flags
+        return pd.arrays.BooleanArray(flags, np.ma.getmaskarray(values)) if column.nullable else flags
     text = data.astype(object)
-    text[mask] = None
+    if mask is not None:
+        text[mask] = None
     return pd.Series(text, dtype=object)
 
 

@@ -1,9 +1,13 @@
 """The store: opening it for a stretch of work, under its locks, at the right schema version."""
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 
 from spike_assets.deadline import Deadline
+from spike_assets.errors import SpikeError
 from spike_assets.granularity import Granularity
 from spike_assets.store import migrations
 from spike_assets.store.data import Data
@@ -13,6 +17,13 @@ from spike_assets.store.outbox import Outbox
 from spike_assets.store.pending import Pending
 from spike_assets.store.queries import Queries
 from spike_assets.store.whole import Whole
+
+TIDYING = "spike-tidying"
+"""Name of the thread."""
+_TIDYING = timedelta(seconds=5)
+"""How long it waits for others to be done with the database."""
+
+_log = logging.getLogger(__name__)
 
 
 class Session:
@@ -49,9 +60,12 @@ class Session:
         with self._connection.transaction(), self.pending.gathered():
             yield
 
-    def keep(self, name: str, *, shared: bool = False) -> None:
-        """Keep out others who keep the same, until the session ends; those who share it let one another in."""
-        self._connection.keep(name, shared=shared)
+    def keep(self, name: str, *, shared: bool = False) -> bool:
+        """Keep out others who keep the same, until the session ends; those who share it let one another in.
+
+        Tells whether there can be others: then what was read before may have changed since.
+        """
+        return self._connection.keep(name, shared=shared)
 
 
 class Store:
@@ -102,6 +116,16 @@ class Store:
     def sending(self, channel: str, deadline: Deadline, purpose: str) -> AbstractContextManager[None]:
         """Keep everybody else from sending to a channel inside the block: messages keep their order."""
         return self._engine.lock(f"channel-{channel}", deadline, purpose)
+
+    def tidy_soon(self) -> None:
+        """Have the database do in the background what writers have put off; the process does not end before."""
+        threading.Thread(target=self._tidy, name=TIDYING).start()
+
+    def _tidy(self) -> None:
+        try:
+            self._engine.tidy(Deadline.after(_TIDYING))
+        except SpikeError as error:
+            _log.info("%s was not tidied up, the next pass comes to it: %s", self.url, error)
 
     def _bring_up_to_date(self, deadline: Deadline, purpose: str) -> None:
         if self._engine.exists():

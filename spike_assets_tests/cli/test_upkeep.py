@@ -1,14 +1,16 @@
 """`spike verify`, `spike rebuild` and `spike reconcile`, as a person types them."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-import duckdb
 import pytest
 
 from spike_assets.granularity import D
 from spike_assets.market_hours import Window, candle_times, last_closed
 from spike_assets.pipeline.reconcile import reconcile_window
+from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets_tests.cli.running import HISTORY, error, ok, run
+from spike_assets_tests.support import FOREVER
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +19,7 @@ def _history(_clean_folder: None) -> None:
 
 
 def tamper(sql: str, *parameters: object) -> None:
-    with duckdb.connect("data/simulated.duckdb") as connection:
+    with DuckDBEngine(Path("data/simulated.duckdb")).connect(FOREVER, "a test", write=True) as connection:
         connection.execute(sql, parameters)
 
 

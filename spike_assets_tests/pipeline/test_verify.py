@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from spike_assets.errors import SettingsError
@@ -14,8 +13,9 @@ from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
 from spike_assets.sources.simulated import SimulatedSource
+from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets.store.store import Store
-from spike_assets_tests.support import MemoryEngine, make_pipeline, tables
+from spike_assets_tests.support import FOREVER, MemoryEngine, make_pipeline, tables
 
 INSTRUMENTS = ("EUR_USD", "USD_JPY")
 WINDOW = Window(datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 5, 1, tzinfo=UTC))
@@ -29,8 +29,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
 
 
 def tamper(pipeline: Pipeline, sql: str) -> None:
-    with duckdb.connect(pipeline.store.url) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with DuckDBEngine(Path(pipeline.store.url)).connect(FOREVER, "a test", write=True) as connection:
         connection.execute(sql)
 
 
