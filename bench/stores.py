@@ -34,8 +34,8 @@ class Filled:
     megabytes: float
 
 
-def pipeline_on(path: Path) -> Pipeline:
-    """Give a pipeline of the 29 instruments on a database file."""
+def pipeline_on(path: Path | str) -> Pipeline:
+    """Give a pipeline of the 29 instruments on a database."""
     return Pipeline(
         source=SimulatedSource(),
         store=open_store(str(path)),
