@@ -34,7 +34,7 @@ def rollback(names: tuple[Granularity, ...], to: datetime, candles: bool, yes: b
     pipeline = Pipeline.from_settings(load_settings())
     planned = plan(pipeline, granularity, to)
     if not planned.window:
-        raise click.UsageError(f"no {granularity} candle has closed since {console.minute(to)} UTC")
+        raise click.UsageError(f"no {granularity} candle that closed since {console.minute(to)} UTC is stored")
     _print(planned, candles=candles)
     if not yes:
         click.echo("nothing was changed; --yes does it")

@@ -1,6 +1,7 @@
 """Going back to a time: what was derived of candles that closed after it is removed, and made anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline.backfill import Progress, backfill
 from spike_assets.pipeline.context import Pipeline
 from spike_assets.pipeline.passes import run_stage
+from spike_assets.pipeline.settle import Stage
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.pipeline.summary import Summary
 from spike_assets.store.outbox import UNSAID
@@ -30,7 +32,7 @@ class Plan:
     Attributes
     ----------
     window
-        The candles concerned: from the first one that closed after the time to the last one that has closed; UTC.
+        The stored candles concerned: from the first that closed after the time to the newest, UTC; empty where none is.
     going, staying
         How many rows of each table are of these candles, and of earlier ones; upstream first.
     told, untold
@@ -53,10 +55,10 @@ def plan(pipeline: Pipeline, granularity: Granularity, to: datetime) -> Plan:
     SettingsError
         The store's numbers mean something else than the settings say.
     """
-    window = _window(pipeline, granularity, to)
     with pipeline.store.reading(Deadline.after(_LIMIT), "planning a rollback") as session:
         if refused := pipeline.refused(session):
             raise SettingsError(refused)
+        window = _window(session, granularity, to)
         going, staying = dict[str, int](), dict[str, int]()
         for table in (CANDLES, *DERIVED):
             going[table.name] = session.data.count_since(granularity, table, window.start)
@@ -87,8 +89,8 @@ def rollback(
     Parameters
     ----------
     candles
-        First fetch the candles anew, chunk by chunk, and remove those that the source no longer has. Instruments that
-        are not watched, or that the source does not know, keep theirs.
+        Then fetch them anew, as far as candles are stored, chunk by chunk, and remove those that the source no longer
+        has. Instruments that are not watched, or that the source does not know, keep theirs.
     fetching
         Called behind each chunk of candles.
     progress
@@ -99,34 +101,43 @@ def rollback(
     SpikeError
         The settings mean something else, or the source or the store cannot be had. What was done is right as it is.
     """
-    window = _window(pipeline, granularity, to)
+    purpose = f"a rollback of {granularity}"
+    with pipeline.store.changing(granularity, Deadline.after(_LIMIT), purpose):
+        with _opened(pipeline, purpose) as session, session.transaction():
+            window = _window(session, granularity, to)
+            _remove(session, granularity, window.start)
+        made = [_rebuilt(pipeline, granularity, stage, purpose, progress) for stage in STAGES]
     if candles and window:
         backfill(pipeline, granularity, window, exact=True, progress=fetching)
-    purpose = f"a rollback of {granularity}"
-    summaries = []
-    with pipeline.store.changing(granularity, Deadline.after(_LIMIT), purpose):
-        with pipeline.store.writing(Deadline.after(_LIMIT), purpose) as session:
-            pipeline.require_provenance(session)
-            with session.transaction():
-                _remove(session, granularity, window.start)
-        for stage in STAGES:
-            total, left = Summary(stage.name), True
-            while left:
-                progress(stage.name)
-                deadline = Deadline.after(_LIMIT)
-                occasion = Occasion(pipeline.clock(), live=False)
-                with pipeline.store.writing(deadline, purpose) as session:
-                    pipeline.require_provenance(session)
-                    done = run_stage(pipeline, session, granularity, stage, deadline, occasion, steps=1)
-                    left = bool(session.pending.of(granularity, stage.name))
-                total.added += done.added
-            summaries.append(total)
-    return summaries
+    return made
 
 
-def _window(pipeline: Pipeline, granularity: Granularity, to: datetime) -> Window:
+@contextmanager
+def _opened(pipeline: Pipeline, purpose: str) -> Iterator[Session]:
+    with pipeline.store.writing(Deadline.after(_LIMIT), purpose) as session:
+        pipeline.require_provenance(session)
+        yield session
+
+
+def _rebuilt(
+    pipeline: Pipeline, granularity: Granularity, stage: Stage, purpose: str, progress: Callable[[str], None]
+) -> Summary:
+    """Work off all that is pending for a stage; the database is let go between commits."""
+    total, left = Summary(stage.name), True
+    while left:
+        progress(stage.name)
+        occasion = Occasion(pipeline.clock(), live=False)
+        with _opened(pipeline, purpose) as session:
+            done = run_stage(pipeline, session, granularity, stage, Deadline.after(_LIMIT), occasion, steps=1)
+            left = bool(session.pending.of(granularity, stage.name))
+        total.added += done.added
+    return total
+
+
+def _window(session: Session, granularity: Granularity, to: datetime) -> Window:
     start = market_hours.candle_open(granularity, market_hours.utc_index([to]))[0].to_pydatetime()
-    return Window(start, market_hours.last_closed(granularity, pipeline.clock()).end)
+    newest = session.data.last_time(granularity)
+    return Window(start, start if newest is None else market_hours.close_of(granularity, newest))
 
 
 def _remove(session: Session, granularity: Granularity, since: datetime) -> None:

@@ -15,7 +15,7 @@ from spike_assets.market_hours import Window
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
 from spike_assets.store.rows import Ints, comparable, difference, storable
-from spike_assets.store.tables import CANDLES, QUARANTINE, Column, Table
+from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES, QUARANTINE, Column, Table
 
 
 class Span(NamedTuple):
@@ -146,6 +146,8 @@ class Data:
     ) -> Changes:
         """Remove stored candles `within` spans that are not among those that came, unless they were fetched later.
 
+        What was derived of them alone goes with them: no stage comes by where there is no candle. Alerts stay.
+
         Parameters
         ----------
         came
@@ -157,7 +159,8 @@ class Data:
         ours, theirs = (pd.MultiIndex.from_frame(rows[list(CANDLES.key)]) for rows in (stored, came))
         gone = stored[~ours.isin(theirs) & (stored["fetched_at"] < _stamps(stored, fetched_at))]
         if len(gone):
-            self._delete(granularity, CANDLES, gone)
+            for table in (CANDLES, ATR, EVENTS, FEATURES):
+                self._delete(granularity, table, gone)
         return Changes(0, 0, len(gone), gone[["instrument", "time"]])
 
     def clear(self, granularity: Granularity, table: Table, since: datetime | None = None) -> None:
