@@ -131,6 +131,9 @@ class MemoryEngine:
         with self._in_use:
             yield DuckDBConnection(self._connection)
 
+    def snapshot(self, deadline: Deadline, purpose: str, folder: Path) -> AbstractContextManager[Connection]:  # noqa: ARG002
+        return self.connect(deadline, purpose, write=False)
+
     def lock(
         self,
         name: str,  # noqa: ARG002
@@ -202,7 +205,7 @@ class CrashingEngine:
         self._plan = plan
         self.url, self.natural_keys = inner.url, inner.natural_keys
         self.exists, self.lock, self.checkpoint, self.stamp = inner.exists, inner.lock, inner.checkpoint, inner.stamp
-        self.ddl, self.tidy = inner.ddl, inner.tidy
+        self.ddl, self.snapshot, self.tidy = inner.ddl, inner.snapshot, inner.tidy
 
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:

@@ -25,7 +25,11 @@ COMMANDS = {
     "significance": ("significance", "Print how often each rule hits, against chance."),
     "verify": ("upkeep", "Recompute everything from the stored candles and compare."),
     "rebuild": ("upkeep", "Recompute the derived tables after a change of setting or formula."),
+    "rollback": ("rollback", "Remove what was derived after a time, and rebuild it."),
     "copy": ("copy", "Copy everything into another, empty database."),
+    "backup": ("backup", "Save everything as it is now in a new folder."),
+    "restore": ("backup", "Write a backup into an empty database."),
+    "prune": ("prune", "Archive and remove old records of running."),
     "settings": ("settings", "Print the settings in force, secrets hidden."),
 }
 """Every command: its module and its short help, so that listing them imports none of them."""

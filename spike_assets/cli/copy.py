@@ -1,5 +1,6 @@
 """Moving everything into another database."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import click
@@ -9,6 +10,7 @@ from spike_assets.cli.progress import progress
 from spike_assets.deadline import Deadline
 from spike_assets.settings import load_settings
 from spike_assets.store import open_store
+from spike_assets.store.copy import Copied
 from spike_assets.store.copy import copy as copy_store
 
 _LIMIT = timedelta(hours=12)
@@ -35,10 +37,15 @@ def copy(source: str | None, target: str | None) -> None:
         copied = copy_store(
             here, there, Deadline.after(_LIMIT), lambda name, done, total: tell("copy", done, total, name)
         )
+    show(copied)
+    rows = sum(one.rows for one in copied)
+    click.echo(f"{console.count(rows, 'row')} copied to {there.url}, and equal there")
+
+
+def show(copied: Iterable[Copied]) -> None:
+    """Print rows and content hash of each table that has any."""
     table = console.plain_table(("table", False), ("rows", True), ("SHA-256", False))
     for one in copied:
         if one.rows:
             table.add_row(one.name, f"{one.rows:,}", one.sha256[:_DIGITS])
     console.out().print(table)
-    rows = sum(one.rows for one in copied)
-    click.echo(f"{console.count(rows, 'row')} copied to {there.url}, and equal there")

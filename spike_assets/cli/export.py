@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import duckdb
 import pandas as pd
 
-from spike_assets.store.tables import Column, Table
+from spike_assets.store.parquet import parquet_files
+from spike_assets.store.tables import Table
 
 
 def write_csv(table: Table, rows: pd.DataFrame, file: IO[str]) -> None:
@@ -33,27 +33,13 @@ def write_json(table: Table, rows: pd.DataFrame, file: IO[str]) -> None:
 
 def write_parquet(table: Table, rows: pd.DataFrame, path: Path | None) -> None:
     """Write a Parquet file, or to stdout; times are timestamps in UTC."""
-    if path is None:
-        with tempfile.TemporaryDirectory() as folder:  # a Parquet file is written to a place that has a name
-            write_parquet(table, rows, Path(folder) / "rows")
-            sys.stdout.buffer.write((Path(folder) / "rows").read_bytes())
-            return
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("rows", pd.DataFrame({c.name: _objects(c, rows[c.name]) for c in table.columns}))
-        casts = ", ".join(f"CAST({c.name} AS {_PARQUET[c.kind]}) AS {c.name}" for c in table.columns)
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"COPY (SELECT {casts} FROM rows) TO '{quoted}' (FORMAT parquet)")  # noqa: S608
-
-
-_PARQUET = {
-    "text": "VARCHAR",
-    "uuid": "VARCHAR",
-    "time": "TIMESTAMPTZ",
-    "float": "DOUBLE",
-    "int": "BIGINT",
-    "bool": "BOOLEAN",
-}
+    if path is not None:
+        with parquet_files() as files:
+            files.write(path, table.columns, rows)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # a Parquet file is written to a place that has a name
+        write_parquet(table, rows, Path(folder) / "rows")
+        sys.stdout.buffer.write((Path(folder) / "rows").read_bytes())
 
 
 def as_text(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
@@ -64,13 +50,6 @@ def as_text(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
         if c.kind == "time"
     }
     return rows.assign(**times)
-
-
-def _objects(column: Column, values: "pd.Series[Any]") -> Any:
-    """Give values as DuckDB takes them: it knows pandas' own NULL in numbers, and None in text."""
-    if column.kind in ("text", "uuid"):
-        return pd.Series([None if pd.isna(v) else v for v in values], dtype=object)
-    return values.reset_index(drop=True)
 
 
 def _plain(values: "pd.Series[Any]") -> Iterator[Any]:

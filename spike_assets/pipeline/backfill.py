@@ -6,7 +6,7 @@ came is remembered, so that an interrupted backfill goes on where it stopped.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from spike_assets import market_hours
@@ -65,6 +65,7 @@ def backfill(
     granularity: Granularity,
     window: Window,
     *,
+    exact: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> BackfillResult:
     """Fetch every candle in `window` and compute all that follows from it.
@@ -76,13 +77,15 @@ def backfill(
     ----------
     window
         UTC; cut at the last closed candle.
+    exact
+        Remove candles of the window that the source no longer has.
     progress
         Called behind each chunk.
     """
     watch = Watch(pipeline.clock())
     running = records.starting("backfill", watch.started, _CHUNK_LIMIT)
     window = Window(window.start, min(window.end, market_hours.last_closed(granularity, watch.started).end))
-    task = _Task(pipeline, granularity, window, running)
+    task = _Task(pipeline, granularity, window, running, exact)
     try:
         resumed_at, totals = _run(task, progress)
     except BaseException as error:  # Ctrl-C too: whoever looks should see that nobody is at it any more
@@ -106,6 +109,7 @@ class _Task:
     granularity: Granularity
     window: Window
     running: Running
+    exact: bool
 
     @property
     def purpose(self) -> str:
@@ -115,7 +119,8 @@ class _Task:
     @property
     def instruments(self) -> str:
         """What it is about, for whoever finds it unfinished."""
-        return hashlib.sha256(",".join(self.pipeline.instruments).encode()).hexdigest()
+        names = (*self.pipeline.instruments, *(["exact"] if self.exact else []))
+        return hashlib.sha256(",".join(names).encode()).hexdigest()
 
 
 def _run(task: _Task, progress: Callable[[Progress], None]) -> tuple[datetime | None, "_Totals"]:
@@ -160,7 +165,7 @@ def _load(task: _Task, chunk: Window) -> list[Summary]:
     deadline, watch = Deadline.after(_CHUNK_LIMIT), Watch(pipeline.clock())
     # Those that the source did not know lately as well: whoever loads history may have brought them.
     asked = dict.fromkeys(pipeline.instruments, chunk)
-    received = candles.fetch(pipeline, granularity, asked, watch, deadline)
+    received = replace(candles.fetch(pipeline, granularity, asked, watch, deadline), exact=task.exact)
     with pipeline.changing(granularity, deadline, task.purpose) as session:
         occasion = Occasion(watch.started, live=False)
         summaries = work_off(pipeline, session, granularity, received, deadline, occasion)

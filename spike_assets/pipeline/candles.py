@@ -19,6 +19,7 @@ from spike_assets.pipeline.context import Pipeline, Watch
 from spike_assets.pipeline.stages import STAGES
 from spike_assets.pipeline.summary import Summary
 from spike_assets.sources.base import Fetched, no_candles
+from spike_assets.store.data import Changes, Span
 from spike_assets.store.store import Session
 
 _LATELY = 100
@@ -40,6 +41,8 @@ class Received:
         When the whole of it was there.
     came_at
         Per instrument, when its answer came, if before.
+    exact
+        Whether what is stored where candles were asked for, and did not come, is to go.
     """
 
     asked: Mapping[str, Window]
@@ -47,6 +50,7 @@ class Received:
     now: datetime
     fetched_at: datetime
     came_at: Mapping[str, datetime] = field(default_factory=dict)
+    exact: bool = False
 
     @property
     def unavailable(self) -> tuple[str, ...]:
@@ -110,6 +114,8 @@ def store(session: Session, granularity: Granularity, received: Received) -> Sum
         came_at = dict.fromkeys(told_apart.candles["instrument"], received.fetched_at) | dict(received.came_at)
         changes = session.data.write_candles(granularity, told_apart.candles, came_at)
         session.pending.mark(granularity, [stage.name for stage in STAGES], changes.ranges())
+        if received.exact:
+            summary.take(_remove_omitted(session, granularity, received))
         rejected = session.data.write_quarantine(granularity, told_apart.rejected, received.fetched_at)
         _note_unavailable(session, granularity, received)
         if received.fetched.pip_locations:
@@ -118,6 +124,20 @@ def store(session: Session, granularity: Granularity, received: Received) -> Sum
         summary.quarantined = rejected.added
         summary.missing = _missing(granularity, received, told_apart.candles)
     return summary
+
+
+def _remove_omitted(session: Session, granularity: Granularity, received: Received) -> Changes:
+    """Remove what the source no longer has; everything behind it is marked, for nobody sees where it lay."""
+    answered = {name: window for name, window in received.asked.items() if name not in received.fetched.unavailable}
+    spans = [Span(name, window.start, window.end) for name, window in answered.items()]
+    came_at = dict.fromkeys(answered, received.fetched_at) | dict(received.came_at)
+    changes = session.data.remove_omitted(granularity, spans, received.fetched.candles, came_at)
+    newest = session.data.newest(granularity, list(answered), received.now - granularity.lookback)
+    marks = [
+        mark._replace(to_time=max(mark.to_time, newest.get(mark.instrument, mark.to_time))) for mark in changes.ranges()
+    ]
+    session.pending.mark(granularity, [stage.name for stage in STAGES], marks)
+    return changes
 
 
 def _note_unavailable(session: Session, granularity: Granularity, received: Received) -> None:

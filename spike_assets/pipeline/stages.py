@@ -135,7 +135,10 @@ def _read_around(
         wanting = short(found)
         if wanting:
             oldest = session.data.oldest(granularity)
-            wanting = {s.instrument for s in reach if s.instrument in wanting and oldest[s.instrument] < s.start}
+            # One whose candles were all removed has no oldest.
+            wanting = {
+                s.instrument for s in reach if s.instrument in wanting and oldest.get(s.instrument, s.start) < s.start
+            }
         if not wanting:
             return found
         back |= {instrument: back[instrument] * 4 for instrument in wanting}

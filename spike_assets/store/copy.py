@@ -1,7 +1,7 @@
 """Moving everything that a store knows into another one, of whatever engine; verified before it is committed."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,7 +11,10 @@ from spike_assets.errors import StoreError
 from spike_assets.store.data import content_hash
 from spike_assets.store.ops import MEANING
 from spike_assets.store.store import Store
-from spike_assets.store.whole import PLACES, Place, Whole
+from spike_assets.store.whole import PLACES, Keeper, Place, Tables, Whole
+
+Progress = Callable[[str, int, int], None]
+"""Told the name of a table, how many rows of all tables are done, and of how many."""
 
 _PURPOSE = "a copy"
 
@@ -25,15 +28,8 @@ class Copied:
     sha256: str
 
 
-def copy(
-    here: Store, there: Store, deadline: Deadline, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> list[Copied]:
+def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lambda *_: None) -> list[Copied]:
     """Copy one state of everything into an empty store, in one transaction.
-
-    Parameters
-    ----------
-    progress
-        Told the name of a table, how many rows of all tables are done, and of how many.
 
     Raises
     ------
@@ -46,43 +42,68 @@ def copy(
             f"there is nothing to copy from {here.url} to {there.url}; name two databases, one of them new"
         )
     with here.reading(deadline, _PURPOSE) as read, there.writing(deadline, _PURPOSE) as write:
-        source, target = read.whole, write.whole
-        counts = {place: source.count(place) for place in PLACES}
-        if not any(counts.values()):
-            raise StoreError(f"{here.url} is empty; there is nothing to copy")
+        require_rows(here, read.whole)
         write.keep(MEANING)
         with write.transaction():
-            _require_empty(there, target)
-            copied, done = [], 0
-            for place, rows in counts.items():
-                progress(place.name, done, sum(counts.values()))
-                copied.append(_table(source, target, place))
-                done += rows
-            progress("all", done, done)
-    return copied
+            require_empty(there, write.whole, PLACES, "give a new database")
+            return move(read.whole, write.whole, PLACES, progress)
 
 
-def _require_empty(store: Store, whole: Whole) -> None:
-    for place in PLACES:
+def require_rows(store: Store, whole: Whole) -> None:
+    """Raise `StoreError` where a store has nothing that could be moved."""
+    if not any(whole.count(place) for place in PLACES):
+        raise StoreError(f"{store.url} is empty; there is nothing to copy or to back up")
+
+
+def require_empty(store: Store, whole: Whole, places: Sequence[Place], otherwise: str) -> None:
+    """Raise `StoreError` where a store has any rows, with what is to be done `otherwise`."""
+    for place in places:
         if rows := whole.count(place):
             raise StoreError(
-                f"{store.url} is not empty: {place.name} has {rows:,} rows; nothing was changed, give a new database"
+                f"{store.url} is not empty: {place.name} has {rows:,} rows; nothing was changed, {otherwise}"
             )
 
 
-def _table(source: Whole, target: Whole, place: Place) -> Copied:
+def move(
+    source: Tables,
+    target: Keeper,
+    places: Sequence[Place],
+    progress: Progress = lambda *_: None,
+) -> list[Copied]:
+    """Add all rows of tables to somewhere that has none, and read them back.
+
+    Raises
+    ------
+    StoreError
+        What came there is not what was sent. Whoever called undoes it.
+    """
+    counts = {place: source.count(place) for place in places}
+    total = sum(counts.values())
+    copied, done = [], 0
+    for place, rows in counts.items():
+        progress(place.name, done, total)
+        copied.append(_table(source, target, place))
+        done += rows
+    progress("all", total, total)
+    return copied
+
+
+def _table(source: Tables, target: Keeper, place: Place) -> Copied:
     sent, found = hashlib.sha256(), hashlib.sha256()
     count = 0
     for window in source.windows(place):
         rows = source.rows(place, window)
+        if rows.empty:
+            continue
         target.add(place, rows)
-        sent.update(_hash(place, rows))
-        found.update(_hash(place, target.rows(place, window)))
+        sent.update(content(place, rows).encode())
+        found.update(content(place, target.rows(place, window)).encode())
         count += len(rows)
     if sent.digest() != found.digest() or target.count(place) != count or source.count(place) != count:
         raise StoreError(f"{place.name} did not arrive as it was; nothing was written, report this")
     return Copied(place.name, count, sent.hexdigest())
 
 
-def _hash(place: Place, rows: pd.DataFrame) -> bytes:
-    return content_hash(replace(place.table, bookkeeping=()), rows).encode()
+def content(place: Place, rows: pd.DataFrame) -> str:
+    """Give the SHA-256 of rows, every bit of them."""
+    return content_hash(replace(place.table, bookkeeping=()), rows)

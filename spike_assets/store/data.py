@@ -14,7 +14,7 @@ from spike_assets.market_hours import Window
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
 from spike_assets.store.rows import Ints, comparable, difference, micros, no_rows, storable
-from spike_assets.store.tables import CANDLES, QUARANTINE, Column, Table
+from spike_assets.store.tables import ATR, CANDLES, EVENTS, FEATURES, QUARANTINE, Column, Table
 
 
 class Span(NamedTuple):
@@ -139,9 +139,32 @@ class Data:
         keys = pd.concat([written.keys, stored.loc[gone, ["instrument", "time"]]]) if gone.any() else written.keys
         return Changes(written.added, written.updated, int(gone.sum()), keys)
 
-    def clear(self, granularity: Granularity, table: Table) -> None:
-        """Remove every row of a table."""
-        self._connection.execute(f"DELETE FROM {granularity.schema}.{table.name}")  # noqa: S608
+    def remove_omitted(
+        self, granularity: Granularity, within: Sequence[Span], came: pd.DataFrame, fetched_at: Mapping[str, datetime]
+    ) -> Changes:
+        """Remove stored candles `within` spans that are not among those that came, unless they were fetched later.
+
+        What was derived of them alone goes with them: no stage comes by where there is no candle. Alerts stay.
+
+        Parameters
+        ----------
+        came
+            instrument and time of every candle that came, invalid ones too.
+        fetched_at
+            When each instrument's candles came.
+        """
+        stored = self.read(granularity, CANDLES, within, [column.name for column in _SEEN])
+        ours, theirs = (pd.MultiIndex.from_frame(rows[list(CANDLES.key)]) for rows in (stored, came))
+        gone = stored[~ours.isin(theirs) & (stored["fetched_at"] < _stamps(stored, fetched_at))]
+        if len(gone):
+            for table in (CANDLES, ATR, EVENTS, FEATURES):
+                self._delete(granularity, table, gone)
+        return Changes(0, 0, len(gone), gone[["instrument", "time"]])
+
+    def clear(self, granularity: Granularity, table: Table, since: datetime | None = None) -> None:
+        """Remove every row of a table, or those of candles that open at or after `since`."""
+        where, parameters = ("", []) if since is None else (" WHERE time >= ?", [since])
+        self._connection.execute(f"DELETE FROM {granularity.schema}.{table.name}{where}", parameters)  # noqa: S608
 
     def newest(self, granularity: Granularity, instruments: Sequence[str], since: datetime) -> dict[str, datetime]:
         """Give the open of each instrument's newest candle; `since` is a guess that spares reading older ones."""

@@ -4,6 +4,7 @@ DuckDB lets one process in to write and then nobody else, even to read. So a loc
 read and alone to write, and connections are short.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +154,23 @@ class DuckDBEngine:
             return self._log.stat().st_size
         except FileNotFoundError:
             return 0
+
+    @contextmanager
+    def snapshot(self, deadline: Deadline, purpose: str, folder: Path) -> Iterator[Connection]:
+        """Copy the file and its log, which is all that writers wait for, and open the copy."""
+        copied = folder / "snapshot.duckdb"
+        files = {self.path.with_name(self.path.name + log): copied.with_name(copied.name + log) for log in ("", ".wal")}
+        try:
+            with self._lock.held(deadline, purpose, shared=True):
+                for ours, theirs in files.items():
+                    if ours.exists():
+                        shutil.copyfile(ours, theirs)
+            with self._told_plainly(), duckdb.connect(str(copied), read_only=True) as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield DuckDBConnection(connection)
+        finally:
+            for theirs in files.values():
+                theirs.unlink(missing_ok=True)
 
     def _open(self, *, write: bool) -> duckdb.DuckDBPyConnection:
         existed = self.exists()

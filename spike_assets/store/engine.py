@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -89,6 +90,13 @@ class Engine(Protocol):
         """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time.
 
         A `brief` one writes a few bytes and leaves tidying up to the next.
+        """
+        ...
+
+    def snapshot(self, deadline: Deadline, purpose: str, folder: Path) -> AbstractContextManager[Connection]:
+        """Open one state of everything to read for as long as it takes, holding nobody up meanwhile.
+
+        Files that it needs for that stand in `folder`, and are gone behind the block.
         """
         ...
 

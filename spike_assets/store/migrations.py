@@ -45,8 +45,8 @@ def version(connection: Connection) -> int:
     return int(newest["version"].iloc[0])
 
 
-def migrate(engine: Engine, connection: Connection) -> None:
-    """Bring an open database to `LATEST`. A newer one is left as it is: migrations are additive.
+def migrate(engine: Engine, connection: Connection, to: int | None = None) -> None:
+    """Bring an open database to `LATEST`, or `to` a version. A newer one is left as it is: migrations are additive.
 
     Where several may be first, one is; the others wait for each migration and find it done.
     """
@@ -60,7 +60,7 @@ def migrate(engine: Engine, connection: Connection) -> None:
                 " (version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
             )
     for number, sql in sorted(migrations(natural_keys=engine.natural_keys).items()):
-        if number > at:
+        if number > at and (to is None or number <= to):
             with connection.transaction():
                 connection.claim(_CLAIM)
                 if version(connection) >= number:

@@ -9,9 +9,10 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -202,6 +203,15 @@ class PostgresEngine:
                 connection.close()
                 if not write:
                     _end_reading(link)
+
+    def snapshot(
+        self,
+        deadline: Deadline,
+        purpose: str,
+        folder: Path,  # noqa: ARG002 - the server keeps what we still see
+    ) -> AbstractContextManager[Connection]:
+        """Read: that is one state of everything already, and nobody waits for it."""
+        return self.connect(deadline, purpose, write=False)
 
     @contextmanager
     def _link(self, deadline: Deadline, purpose: str) -> Iterator[Link]:

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from spike_assets.deadline import Deadline
-from spike_assets.errors import SpikeError
+from spike_assets.errors import SpikeError, StoreError
 from spike_assets.granularity import Granularity
 from spike_assets.store import migrations
 from spike_assets.store.data import Data
@@ -95,6 +96,40 @@ class Store:
             self._bring_up_to_date(deadline, purpose)
         with self._engine.connect(deadline, purpose, write=False) as connection:
             yield Session(connection)
+
+    @contextmanager
+    def snapshot(self, deadline: Deadline, purpose: str, folder: Path) -> Iterator[Session]:
+        """Open one state of the store to read for as long as it takes: on no engine does anybody wait for its end.
+
+        Parameters
+        ----------
+        folder
+            Has room for a copy of the database file, where there is one.
+        """
+        if not self._current:
+            self._bring_up_to_date(deadline, purpose)
+        with self._engine.snapshot(deadline, purpose, folder) as connection:
+            yield Session(connection)
+
+    @contextmanager
+    def restoring(self, deadline: Deadline, purpose: str, schema: int) -> Iterator[Session]:
+        """Open the store to write rows of a schema, perhaps an older one: later migrations run behind the block.
+
+        Raises
+        ------
+        StoreError
+            The database has another schema already.
+        """
+        with self._engine.connect(deadline, purpose, write=True) as connection:
+            migrations.migrate(self._engine, connection, to=schema)
+            if (found := migrations.version(connection)) != schema:
+                raise StoreError(
+                    f"{self.url} has tables of schema {found}, the backup is of schema {schema}; nothing was changed,"
+                    " restore it into a new database"
+                )
+            yield Session(connection)
+            migrations.migrate(self._engine, connection)
+            self._current = True
 
     @contextmanager
     def writing(self, deadline: Deadline, purpose: str, *, brief: bool = False) -> Iterator[Session]:

@@ -1,14 +1,15 @@
 """All tables of the store alike, in stretches that fit into memory: for whoever moves them as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from spike_assets.granularity import GRANULARITIES
 from spike_assets.market_hours import Window
+from spike_assets.store import migrations
 from spike_assets.store.engine import Connection
 from spike_assets.store.ops_tables import OPS_TABLES
 from spike_assets.store.tables import TABLES, Column, Table
@@ -41,11 +42,39 @@ PLACES: tuple[Place, ...] = (
 """Everything that a store keeps, but for the numbers of its migrations."""
 
 
+class Tables(Protocol):
+    """Somewhere that tables are, all alike: an open store, a folder of files, what is held in memory."""
+
+    def count(self, place: Place) -> int:
+        """Give how many rows a table has."""
+        ...
+
+    def windows(self, place: Place) -> Iterator[Window | None]:
+        """Give stretches of time that hold a table's rows, and fit into memory; None for all rows at once."""
+        ...
+
+    def rows(self, place: Place, window: Window | None) -> pd.DataFrame:
+        """Give rows in key order."""
+        ...
+
+
+class Keeper(Tables, Protocol):
+    """Somewhere that tables can be moved to."""
+
+    def add(self, place: Place, rows: pd.DataFrame) -> None:
+        """Add rows as they are, those of one stretch."""
+        ...
+
+
 class Whole:
     """All tables alike, through one open connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def schema(self) -> int:
+        """Give the number of the newest migration."""
+        return migrations.version(self._connection)
 
     def count(self, place: Place) -> int:
         """Give how many rows a table has."""
@@ -69,16 +98,19 @@ class Whole:
 
     def rows(self, place: Place, window: Window | None) -> pd.DataFrame:
         """Give rows in key order."""
-        where, parameters = ("", list[Any]())
-        if window is not None:
-            where, parameters = " WHERE t.time >= ? AND t.time < ?", [window.start, window.end]
+        if window is None:
+            return self.matching(place, "TRUE")
+        return self.matching(place, "t.time >= ? AND t.time < ?", [window.start, window.end])
+
+    def matching(self, place: Place, condition: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """Give the rows that a condition on `t` holds for, in key order."""
         names = ", ".join(
             f"CAST(t.{c.name} AS VARCHAR) AS {c.name}" if c.kind == "uuid" else f"t.{c.name}"
             for c in place.table.columns
         )
         order = ", ".join(f"t.{name}" for name in place.table.key)
         return self._connection.frame(
-            f"SELECT {names} FROM {place.name} AS t{where} ORDER BY {order}",  # noqa: S608
+            f"SELECT {names} FROM {place.name} AS t WHERE {condition} ORDER BY {order}",  # noqa: S608
             place.table.columns,
             parameters,
         )
@@ -95,3 +127,18 @@ class Whole:
             f"INSERT INTO {place.name} ({', '.join(place.table.names)})"  # noqa: S608
             f" SELECT {values} FROM copied AS r ORDER BY {order}"
         )
+
+    def remove(self, place: Place, rows: pd.DataFrame) -> None:
+        """Remove the rows that have the keys of these."""
+        if rows.empty:
+            return
+        keys = [column for column in place.table.columns if column.name in place.table.key]
+        self._connection.load("gone", keys, rows)
+        same = " AND ".join(
+            f"t.{c.name} = " + (f"CAST(g.{c.name} AS UUID)" if c.kind == "uuid" else f"g.{c.name}") for c in keys
+        )
+        self._connection.execute(f"DELETE FROM {place.name} AS t USING gone AS g WHERE {same}")  # noqa: S608
+
+    def clear(self, place: Place) -> None:
+        """Remove every row of a table."""
+        self._connection.execute(f"DELETE FROM {place.name}")  # noqa: S608
