@@ -38,8 +38,8 @@ def copy(
     Raises
     ------
     StoreError
-        There is nothing to copy, the other store is not empty, or what came there is not what was sent. Nothing was
-        written.
+        There is nothing to copy, the other store is not empty, one of them is a newer release's, or what came there is
+        not what was sent. Nothing was written.
     """
     if here.url == there.url or not here.exists():
         raise StoreError(
@@ -47,6 +47,8 @@ def copy(
         )
     with here.reading(deadline, _PURPOSE) as read, there.writing(deadline, _PURPOSE) as write:
         source, target = read.whole, write.whole
+        _require_known(here, source)
+        _require_known(there, target)
         counts = {place: source.count(place) for place in PLACES}
         if not any(counts.values()):
             raise StoreError(f"{here.url} is empty; there is nothing to copy")
@@ -60,6 +62,14 @@ def copy(
                 done += rows
             progress("all", done, done)
     return copied
+
+
+def _require_known(store: Store, whole: Whole) -> None:
+    if not whole.is_known():
+        raise StoreError(
+            f"{store.url} was brought up to date by a newer release of spike, whose additions a copy by this one would"
+            " lose; nothing was changed, copy with that release"
+        )
 
 
 def _require_empty(store: Store, whole: Whole) -> None:

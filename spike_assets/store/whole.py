@@ -9,6 +9,7 @@ import pandas as pd
 
 from spike_assets.granularity import GRANULARITIES
 from spike_assets.market_hours import Window
+from spike_assets.store import migrations
 from spike_assets.store.engine import Connection
 from spike_assets.store.ops_tables import OPS_TABLES
 from spike_assets.store.tables import TABLES, Column, Table
@@ -46,6 +47,10 @@ class Whole:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def is_known(self) -> bool:
+        """Tell whether this release knows all that the store keeps: a newer one may have added tables and columns."""
+        return migrations.version(self._connection) <= migrations.LATEST
 
     def count(self, place: Place) -> int:
         """Give how many rows a table has."""

@@ -11,7 +11,7 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
 from spike_assets.store.store import Store
-from spike_assets_tests.support import FrameSource, MemoryEngine, make_pipeline
+from spike_assets_tests.support import FrameSource, make_pipeline
 
 HISTORY = Window(datetime(2020, 6, 1, tzinfo=UTC), datetime(2021, 12, 30, tzinfo=UTC))
 
@@ -35,12 +35,12 @@ def sparse_candles() -> pd.DataFrame:
     )
 
 
-def test_a_corrected_volume_reaches_the_next_winter() -> None:
+def test_a_corrected_volume_reaches_the_next_winter(store: Store) -> None:
     """00:00 UTC is 19:00 New York in winter only: the twentieth candle of that slot comes in November."""
     candles = sparse_candles()
     source = FrameSource(candles)
     now = [datetime(2022, 1, 1, tzinfo=UTC)]
-    pipeline = make_pipeline(source, Store(MemoryEngine()), ("USD_THB",), clock=lambda: now[0])
+    pipeline = make_pipeline(source, store, ("USD_THB",), clock=lambda: now[0])
     backfill(pipeline, H1, HISTORY)
     for day in (15, 16, 17, 18, 25, 26):
         corrected = datetime(2021, 2, day, tzinfo=UTC)

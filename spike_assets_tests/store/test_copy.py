@@ -1,5 +1,6 @@
 """A copy is of everything, into nothing; and what did not arrive is not kept."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from spike_assets.store.pending import Mark
 from spike_assets.store.store import Session, Store
 from spike_assets.store.tables import CANDLES
 from spike_assets.store.whole import PLACES, Whole
+from spike_assets_tests.store.later import bring_up_to_date
 from spike_assets_tests.support import FOREVER, MemoryEngine, computed, simulated
 
 NOW = datetime(2025, 3, 10, tzinfo=UTC)
@@ -114,6 +116,17 @@ def test_what_did_not_arrive_is_not_kept(full: Store, new: Store, monkeypatch: p
     monkeypatch.undo()
     assert not any(len(rows) for rows in everything(new).values())
     assert copy(full, new, FOREVER)
+
+
+@pytest.mark.parametrize("newer", ["here", "there"])
+def test_what_a_newer_release_added_is_not_lost(full: Store, new: Store, newer: str) -> None:
+    here = bring_up_to_date(Store(MemoryEngine()))
+    with here.writing(FOREVER, "a test") as session:
+        session.ops.write_pips({"EUR_USD": -4})
+    pair = (here, new) if newer == "here" else (full, bring_up_to_date(new))
+    with pytest.raises(StoreError, match=f"^{re.escape(pair[newer == 'there'].url)} was brought up to date by a newer"):
+        copy(*pair, FOREVER)
+    assert not any(len(rows) for rows in everything(new).values())
 
 
 def test_there_has_to_be_something_to_copy(full: Store, new: Store, tmp_path: Path) -> None:
