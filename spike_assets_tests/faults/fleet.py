@@ -1,11 +1,9 @@
-"""Two machines on one Postgres, each with a folder, a home for Dagster, functions and runs of Dagster; all are killed.
+"""Functions, runs of Dagster and backfills on two machines, told of the same ticks at once, and killed at random.
 
-What is a machine here is what it is to spike and to Dagster: a working directory with its own files, a home, and an
-environment. The programs of a machine import what they need once. Each call is worked in a process forked from there,
-so that a kill costs no more than what it kills.
+A program imports what it needs once. Each call of it is worked in a process forked from there, so that a kill costs no
+more than what it kills.
 """
 
-import base64
 import fcntl
 import os
 import random
@@ -22,92 +20,15 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import yaml
-from sqlalchemy.engine import make_url
-
-from spike_assets.alerts.policy import Policy
-from spike_assets.deadline import Deadline
 from spike_assets.granularity import H1
-from spike_assets.instruments import GRIDS
 from spike_assets.market_hours import Window, candle_times, close_of, nth_candle_before
 from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline import backfill as backfills
-from spike_assets.pipeline.backfill import backfill
-from spike_assets.pipeline.verify import verify
 from spike_assets.settings import Settings, load_settings
-from spike_assets.store.store import Store
-from spike_assets.store.tables import ALERTS
-from spike_assets.store.whole import PLACES
-from spike_assets_tests.faults.senders import Account
+from spike_assets_tests.faults.machines import AFTER_CLOSE, OLDER, Machine, Site, site
 from spike_assets_tests.processes import CONTEXT, PATIENCE, finished, start
-from spike_assets_tests.receiver import Receiver
-from spike_assets_tests.support import FOREVER, MemoryEngine, hashes
 
-ROOT = Path(__file__).parents[2]
-SECRET = "whsec_" + base64.b64encode(b"f" * 32).decode()
-CHANNEL = "desk"
-NAMES = tuple(GRIDS)[:16]
-HISTORY = 600
-"""Candles before the first tick: whatever is loaded behind them changes no alert that anybody hears of."""
-OLDER = 300
-"""Candles before these, which a backfill brings meanwhile."""
-AFTER_CLOSE = timedelta(minutes=5)
-
-_ALERTS = {"kind": "webhook", "secret": SECRET, "allow_private": True}
 _from_settings = Pipeline.from_settings
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine: where it works, and what its environment says."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    def enter(self, program: str) -> None:
-        """Make this process one of the machine's programs."""
-        os.chdir(self.folder)
-        os.environ.clear()
-        os.environ.update(self.environment)
-        log = os.open(f"{program}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(log, stream.fileno())
-
-
-def machine(folder: Path, database: str, dagster: str, webhook: str, start_: datetime) -> Machine:
-    """Set a machine up."""
-    home = folder / "home"
-    home.mkdir(parents=True)
-    at = make_url(dagster)
-    config = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text(encoding="utf-8"))
-    config["storage"]["postgres"]["postgres_db"]["port"] = at.port
-    (home / "dagster.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    channels = {"channels": {CHANNEL: _ALERTS | {"url": webhook}}}
-    (folder / "alerts.yaml").write_text(yaml.safe_dump(channels), encoding="utf-8")
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("SPIKE_", "OANDA_", "DAGSTER_"))}
-    postgres = {"HOST": at.host, "USERNAME": at.username, "PASSWORD": at.password, "DB": at.database}
-    return Machine(
-        folder,
-        kept
-        | {f"DAGSTER_PG_{name}": str(value) for name, value in postgres.items()}
-        | {
-            "DAGSTER_HOME": str(home),
-            "PYTHONPATH": str(ROOT),
-            "SPIKE_SOURCE": "simulated",
-            "SPIKE_DATABASE": database,
-            "SPIKE_INSTRUMENTS": ",".join(NAMES),
-            "SPIKE_HISTORY_START": start_.isoformat(),
-            "SPIKE_WARMUP": "0",
-            "SPIKE_SIMULTANEOUS_SHARE": "0.1",
-            "SPIKE_ALERT_MAX_AGE": "2d",
-        },
-    )
-
 
 # --- programs of a machine --------------------------------------------------------------------------------------------
 
@@ -159,7 +80,7 @@ def older() -> Call:
     window = Window(nth_candle_before(H1, end, OLDER), end)
 
     def call(_: datetime) -> bool:
-        backfill(pipeline, H1, window)
+        backfills.backfill(pipeline, H1, window)
         return True
 
     return call
@@ -167,7 +88,7 @@ def older() -> Call:
 
 def serve(end: Pipe, program: Callable[[], Call], machine_: Machine) -> None:
     """Be a program: work each call in a process of its own, tell its number and then how it ended."""
-    machine_.enter(program.__name__)
+    machine_.become(program.__name__)
     now = [datetime.max.replace(tzinfo=UTC)]
 
     def clocked(settings: Settings) -> Pipeline:
@@ -241,33 +162,34 @@ PROGRAMS: tuple[tuple[Callable[[], Call], int, float], ...] = (
 """What runs, on which machine, and how many seconds after a call the latest kill of it comes."""
 
 
-# --- rounds -----------------------------------------------------------------------------------------------------------
+# --- ticks ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Fleet:
-    """Programs of two machines, told of the same ticks at once."""
+    """Programs that are told of the same ticks at once."""
 
+    site: Site
     programs: list[Program]
-    receiver: Receiver
-    account: Account
-    chance: random.Random
+    chance: random.Random = field(default_factory=random.Random)
     killed: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
 
-    def tick(self, now: datetime, *, kills: Sequence[int] = (1, 2, 2, 3, 5)) -> None:
+    def tick(self, now: datetime, *, kills: Sequence[int] = (0,)) -> None:
         """Tell all of a tick, kill some of them at random moments, and wait for the others."""
         for program in self.programs:
             program.end.send(now)
         at_work = {program: program.number() for program in self.programs}
         victims = self.chance.sample(self.programs, self.chance.choice(kills))
-        moments = sorted((self.chance.uniform(0.0, each.longest), i, each) for i, each in enumerate(victims))
-        count, passed = len(self.receiver.received), 0.0
-        for seconds, _, victim in moments:
-            if self.chance.random() < 0.3:  # about when a message has been read
-                self.receiver.wait_for(count + 1, seconds - passed)
-            else:
-                wait([victim.end], seconds - passed)
+        victims.sort(key=lambda each: each.longest)
+        together = bool(victims) and self.chance.random() < 0.4
+        if together:  # when a message has been read, and perhaps not yet marked
+            receiver = self.site.receiver
+            receiver.wait_for(len(receiver.received) + 1, 2 * victims[-1].longest)
+        passed = 0.0
+        for victim in victims:
+            seconds = passed if together else self.chance.uniform(passed, victim.longest)
+            wait([victim.end], seconds - passed)
             passed = seconds
             os.kill(at_work[victim], signal.SIGKILL)
         for program in self.programs:
@@ -279,82 +201,27 @@ class Fleet:
 
 
 @contextmanager
-def fleet(root: Path, database: str, dagster_: str, first: datetime, seed: int) -> Iterator[tuple[Fleet, Pipeline]]:
-    """Give two machines on a store with some history, alive since the first close; and a pipeline of the same."""
-    start_ = nth_candle_before(H1, first, HISTORY)
-    with Receiver(SECRET) as receiver, ExitStack() as stack:
-        machines = [machine(root / name, database, dagster_, receiver.url, start_) for name in ("one", "two")]
-        programs = [Program(program, machines[i], longest) for program, i, longest in PROGRAMS]
-        for each in programs:
+def fleet(at: Site, *programs: tuple[Callable[[], Call], int, float], seed: int = 0) -> Iterator[Fleet]:
+    """Give programs that run, over a site that has begun."""
+    with ExitStack() as stack:
+        running = [Program(program, at.machines[i], longest) for program, i, longest in programs]
+        at.begin()  # while they import what they need
+        for each in running:
             assert each.hear() == "ready", each.last_words()
             stack.callback(each.stop)
-        pipeline = pipeline_of(machines[0])
-        backfill(replace(pipeline, clock=lambda: first), H1, Window(start_, first))
-        yield Fleet(programs, receiver, Account(CHANNEL, receiver), random.Random(seed)), pipeline
-
-
-def pipeline_of(one: Machine) -> Pipeline:
-    """Give the pipeline that the programs of a machine have."""
-    before, where = dict(os.environ), Path.cwd()
-    try:
-        os.environ.clear()
-        os.environ.update(one.environment)
-        os.chdir(one.folder)
-        return Pipeline.from_settings(load_settings())
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        os.chdir(where)
-
-
-def deliver_all(pipeline: Pipeline, now: datetime) -> datetime:
-    """Let time pass until nothing waits; give the time of day."""
-    while True:
-        at = now
-        sender = replace(pipeline, clock=lambda at=at: at).sender  # type: ignore[misc]
-        sender.deliver(Deadline.after(timedelta(seconds=PATIENCE)))
-        with pipeline.store.reading(FOREVER) as session:
-            due = [time for _, time in sender.when(session, now)]
-        if not due:
-            return now
-        now = max(now + timedelta(seconds=1), min(due))
+        yield Fleet(at, running, random.Random(seed))
 
 
 def storm(root: Path, database: str, dagster_: str, first: datetime, *, ticks: int, seed: int) -> Fleet:
     """Tick after tick, all of them at once, some killed; hold what is there in the end against a clean run."""
     times = candle_times(H1, Window(first, first + timedelta(hours=2 * ticks + 72))).to_pydatetime()[:ticks]
     closes = [close_of(H1, time.astimezone(UTC)) for time in times]
-    with fleet(root, database, dagster_, first, seed) as (running, pipeline):
-        running.tick(first + AFTER_CLOSE, kills=(0,))  # the first live pass: from here on somebody is there to be told
+    with site(root, database, dagster_, first) as here, fleet(here, *PROGRAMS, seed=seed) as running:
         for close in closes:
-            running.tick(close + AFTER_CLOSE)
-            with pipeline.store.reading(FOREVER) as session:
-                marked = session.outbox.newest(10_000, channel=CHANNEL)
-            running.account.check(marked, close, None)
-        running.tick(closes[-1] + 2 * AFTER_CLOSE, kills=(0,))
-        now = deliver_all(pipeline, closes[-1] + 3 * AFTER_CLOSE)
-        _nothing_is_lost(replace(pipeline, clock=lambda: now), first, closes[-1])
-        with pipeline.store.reading(FOREVER) as session:
-            told = session.data.read(H1, ALERTS, Window(first, now), ["alert_id"])
-            marked = session.outbox.newest(10_000, channel=CHANNEL)
-        running.account.check(marked, now, None)
-        running.account.close(marked, set(told["alert_id"]), running.killed.total())
+            running.tick(close + AFTER_CLOSE, kills=(1, 2, 2, 3, 5))
+            here.check(close)
+        running.tick(closes[-1] + 2 * AFTER_CLOSE)
+        here.close(closes[-1], running.killed.total())
         assert running.killed.total()
-        assert len({each.name for each in running.programs} & running.ended.keys()) == len(running.programs)
+        assert len(running.ended) == len(running.programs)
     return running
-
-
-def _nothing_is_lost(pipeline: Pipeline, first: datetime, last: datetime) -> None:
-    """Hold the tables against those of a clean backfill, and see that nothing is left over."""
-    window = Window(nth_candle_before(H1, pipeline.history_start, OLDER), last)
-    alone = replace(pipeline, store=Store(MemoryEngine()), policy=Policy())
-    backfill(alone, H1, window)
-    assert hashes(pipeline, H1) == hashes(alone, H1)
-    assert verify(pipeline, H1).difference is None
-    with pipeline.store.reading(FOREVER) as session:
-        state = session.ops.state(H1)
-        assert state is not None
-        assert (state.last_processed, state.running, state.live_since) == (last, None, first + AFTER_CLOSE)
-        assert session.pending.count(H1) == 0
-        assert session.ops.unfinished(H1) == []
-        assert [session.whole.count(place) for place in PLACES if place.name == "ops.backfills"] == [0]

@@ -129,13 +129,13 @@ class TroubledEngine:
 
 
 def troubled(market: Market, engine: Engine, plan: Plan, moments: Iterable[int]) -> tuple[int, int]:
-    """Run pass after pass, trouble at another step in each; another one goes on. Give how many failed, and the steps.
+    """Run pass after pass, trouble at another step in each; another one goes on. Give how many failed, and of how many.
 
     It ends with the moments, or with the first pass that has fewer steps.
     """
     pipeline = market.pipeline(Store(TroubledEngine(engine, plan)))
     process(pipeline, market.granularity, now=market.closes[0] + AFTER_CLOSE)
-    failed = 0
+    failed = passes = 0
     for close, at in zip(market.closes[1:], moments, strict=False):
         plan.arm(at)
         try:
@@ -143,12 +143,12 @@ def troubled(market: Market, engine: Engine, plan: Plan, moments: Iterable[int])
         except TransientError:
             failed += 1
         hit = plan.hit
+        passes += hit
         plan.arm(-1)
         process(pipeline, market.granularity, now=close + AFTER_CLOSE + timedelta(seconds=1))
         if not hit:
             break
-    steps = plan.steps
     process(pipeline, market.granularity, now=market.closes[-1] + AFTER_CLOSE)
     assert market.ends_in(pipeline) == market.expected
     assert verify(pipeline, market.granularity).difference is None
-    return failed, steps
+    return failed, passes

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from spike_assets import market_hours
 from spike_assets.granularity import H1
@@ -11,6 +12,7 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
 from spike_assets.store.store import Store
+from spike_assets_tests.engines import SOAKED
 from spike_assets_tests.support import FrameSource, make_pipeline
 
 HISTORY = Window(datetime(2020, 6, 1, tzinfo=UTC), datetime(2021, 12, 30, tzinfo=UTC))
@@ -35,6 +37,7 @@ def sparse_candles() -> pd.DataFrame:
     )
 
 
+@pytest.mark.parametrize("engine", SOAKED)
 def test_a_corrected_volume_reaches_the_next_winter(store: Store) -> None:
     """00:00 UTC is 19:00 New York in winter only: the twentieth candle of that slot comes in November."""
     candles = sparse_candles()

@@ -9,6 +9,7 @@ from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.store import Store
 from spike_assets.store.tables import TABLES
+from spike_assets_tests.engines import on_both
 from spike_assets_tests.invariants.runs import (
     COMMITS,
     Market,
@@ -53,7 +54,9 @@ def test_there_is_something_to_compare(market: Market) -> None:
     assert set(market.expected) < set(TABLES)
 
 
-@pytest.mark.parametrize(("name", "part"), [("captured", 0.3), ("H1", 0.4), ("W", 0.4)])
+@pytest.mark.parametrize(
+    ("engine", "name", "part"), on_both(("captured", 0.3), ("H1", 0.4), ("W", 0.4), suite=[("W", 0.4)])
+)
 def test_tick_by_tick(name: str, part: float, store: Store) -> None:
     market = market_of(name, part)
     assert tick_by_tick(market, store) == market.expected
