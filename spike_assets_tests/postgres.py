@@ -70,6 +70,15 @@ class Server:
         """Give the URL of a database, as SPIKE_DATABASE has it."""
         return f"postgresql://{USER}:{_ENCODED}@127.0.0.1:{self.port}/{database}"
 
+    def stop(self) -> None:
+        """Let it break off in the midst of whatever it is at, as when its machine fails."""
+        _run(self.folder, _somebody(), "pg_ctl", "stop", "-m", "immediate", "-w", "-D", str(self.folder / "data"))
+
+    def start(self) -> None:
+        """Start it where it was."""
+        _run(self.folder, _somebody(), "pg_ctl", "start", "-w", "-D", str(self.folder / "data"),
+             "-o", f"-p {self.port}", "-l", str(self.folder / "log"))  # fmt: skip
+
     def command(self, sql: str) -> None:
         """Run a command outside a transaction, as the server's owner."""
         import psycopg
@@ -100,7 +109,7 @@ def running(shared: Path) -> Server:
     return Server(Path(known["folder"]), known["port"])
 
 
-def _start() -> Server:
+def _start(**besides: str) -> Server:
     folder = Path(tempfile.mkdtemp(prefix="spike-postgres-"))
     who = _somebody()
     if who:
@@ -110,21 +119,20 @@ def _start() -> Server:
     _run(folder, who, "initdb", "-U", USER, "-A", "scram-sha-256", "--pwfile", str(folder / "password"), "--no-sync",
          "--locale=C.UTF-8", "-E", "UTF8", "-D", str(folder / "data"))  # fmt: skip
     with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
-        settings = _QUICK | {"unix_socket_directories": str(folder), "listen_addresses": "127.0.0.1"}
+        settings = _QUICK | besides | {"unix_socket_directories": str(folder), "listen_addresses": "127.0.0.1"}
         file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
     _watch(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid(), folder, who)
-    server = Server(folder, _listening(folder, who))
+    server = Server(folder, _listening(folder))
     _make_template(server)
     return server
 
 
-def _listening(folder: Path, who: dict[str, Any]) -> int:
+def _listening(folder: Path) -> int:
     """Start the server on a port that is free, and give it: somebody else may be quicker to take it, so once more."""
     for left in reversed(range(5)):
         port = _free_port()
         try:
-            _run(folder, who, "pg_ctl", "start", "-w", "-D", str(folder / "data"), "-o", f"-p {port}",
-                 "-l", str(folder / "log"))  # fmt: skip
+            Server(folder, port).start()
         except AssertionError:
             if not left:
                 raise
@@ -216,6 +224,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
         pytest.skip("Postgres is not installed here (Debian's package postgresql)")
     base = tmp_path_factory.getbasetemp()
     return running(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="module")
+def fragile_server() -> Iterator[Server]:
+    """Give a Postgres of one's own, to be stopped and started; what it says is committed is so."""
+    if binaries() is None:
+        pytest.skip("Postgres is not installed here (Debian's package postgresql)")
+    server = _start(synchronous_commit="on")
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -126,7 +126,6 @@ class MemoryEngine:
         purpose: str,  # noqa: ARG002
         *,
         write: bool,  # noqa: ARG002
-        brief: bool = False,  # noqa: ARG002
     ) -> Iterator[Connection]:
         with self._in_use:
             yield DuckDBConnection(self._connection)
@@ -208,8 +207,8 @@ class CrashingEngine:
         self.ddl, self.snapshot, self.tidy = inner.ddl, inner.snapshot, inner.tidy
 
     @contextmanager
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:
-        with self._inner.connect(deadline, purpose, write=write, brief=brief) as connection:
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
+        with self._inner.connect(deadline, purpose, write=write) as connection:
             yield CrashingConnection(connection, self._plan)
 
 

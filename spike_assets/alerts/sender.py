@@ -142,7 +142,7 @@ class Sender:
             # What was sent has to be marked, or it is sent again: that may take longer than is left.
             patience = Deadline.after(max(deadline.left(), _MARKING)) if done else deadline
             try:
-                with self.store.writing(patience, purpose, brief=True) as session:
+                with self.store.writing(patience, purpose) as session:
                     if done is not None:
                         with session.transaction():
                             session.outbox.write(done)

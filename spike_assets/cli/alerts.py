@@ -194,7 +194,7 @@ def dead(*, resend: bool, discard: bool, channel: str | None) -> None:
     console.out().print(_dead(found))
     if not (resend or discard):
         return
-    with pipeline.store.writing(Deadline.after(_LIMIT), "dead letters", brief=True) as session, session.transaction():
+    with pipeline.store.writing(Deadline.after(_LIMIT), "dead letters") as session, session.transaction():
         session.outbox.claim()
         found = session.outbox.dead(channel)
         if discard:
@@ -232,7 +232,7 @@ def silence(instrument: str | None, length: timedelta | None, *, end: bool) -> N
             raise click.UsageError("say --for how long, or --end")
         name = EVERYTHING if instrument.lower() == "all" else InstrumentType().convert(instrument, None, None)
         until = now if length is None else now + length
-        with pipeline.store.writing(Deadline.after(_LIMIT), "a silence", brief=True) as session, session.transaction():
+        with pipeline.store.writing(Deadline.after(_LIMIT), "a silence") as session, session.transaction():
             session.outbox.silence(name, now, until)
     with pipeline.store.reading(Deadline.after(_LIMIT), "silences") as session:
         silences = session.outbox.silences(now)

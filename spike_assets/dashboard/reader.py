@@ -94,7 +94,7 @@ class Reader:
 
     def _write(self, purpose: str, change: Callable[[Session], Any]) -> Any:
         with (
-            self._store.writing(Deadline.after(_LIMIT), purpose, brief=True) as session,
+            self._store.writing(Deadline.after(_LIMIT), purpose) as session,
             session.transaction(),
         ):
             return change(session)

@@ -166,7 +166,7 @@ def _asset(
 def _candles(run: Run) -> tuple[Summary, Stored]:
     """Say that a pass has begun; fetch, holding nothing; store what came."""
     pipeline, granularity, watch = run.pipeline, run.granularity, Watch(run.pipeline.clock())
-    with pipeline.store.writing(run.deadline, run.purpose, brief=True) as session:
+    with pipeline.store.writing(run.deadline, run.purpose) as session:
         with session.transaction():
             pipeline.require_provenance(session)
             if run.is_pass:

@@ -142,7 +142,7 @@ def _run(task: _Task, progress: Callable[[Progress], None]) -> tuple[datetime | 
 
 def _begin(task: _Task) -> datetime | None:
     """Say that it has begun; tell where an interrupted one had stopped."""
-    with task.pipeline.store.writing(Deadline.after(_CHUNK_LIMIT), task.purpose, brief=True) as session:
+    with task.pipeline.store.writing(Deadline.after(_CHUNK_LIMIT), task.purpose) as session:
         with session.transaction():
             task.pipeline.require_provenance(session)
             records.begin(session, task.granularity, task.running)

@@ -58,7 +58,7 @@ def check(
         known = {incident.incident: incident for incident in session.outbox.incidents()}
     if wrong.keys() == known.keys():
         return Checked((), ())
-    with pipeline.store.writing(deadline, "noting incidents", brief=True) as session, session.transaction():
+    with pipeline.store.writing(deadline, "noting incidents") as session, session.transaction():
         session.outbox.claim_incidents()
         known = {incident.incident: incident for incident in session.outbox.incidents()}  # nobody else's since
         opened = tuple(Incident(name, text, now) for name, text in wrong.items() if name not in known)

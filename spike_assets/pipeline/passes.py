@@ -108,7 +108,7 @@ def _process(
 ) -> tuple[PassResult, list[Channel]]:
     """Do all but the sending; give the channels that something is due for."""
     purpose = f"a pass over {granularity}"
-    with pipeline.store.writing(deadline, purpose, brief=True) as session:
+    with pipeline.store.writing(deadline, purpose) as session:
         with session.transaction():
             pipeline.require_provenance(session)
             done = records.begin(session, granularity, running).last_processed

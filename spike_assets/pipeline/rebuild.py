@@ -61,7 +61,7 @@ def rebuild(
 
 def _tell(pipeline: Pipeline) -> None:
     """Say in one message per channel how much of what it was told came out differently: not in one for each alert."""
-    with pipeline.store.writing(Deadline.after(_LIMIT), _PURPOSE, brief=True) as session, session.transaction():
+    with pipeline.store.writing(Deadline.after(_LIMIT), _PURPOSE) as session, session.transaction():
         session.outbox.claim()
         changed = session.outbox.recomputed()
         counts = Counter(item.channel for item in changed)

@@ -162,7 +162,7 @@ def _run(task: _Task, after_stage: Callable[[Summary], None]) -> Reconciled:
 
 def _begin(task: _Task) -> Mapping[str, Window] | None:
     """Say that it has begun, and give what is to be asked for; None where there is nothing to reconcile."""
-    with task.pipeline.store.writing(task.deadline, task.purpose, brief=True) as session:
+    with task.pipeline.store.writing(task.deadline, task.purpose) as session:
         if session.data.last_time(task.granularity) is None:
             return None
         with session.transaction():

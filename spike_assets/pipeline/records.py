@@ -163,7 +163,7 @@ def failure(pipeline: Pipeline, granularity: Granularity, running: Running, erro
     """Remember a pass that failed, if the store can be had; the failure itself is told by whoever called."""
     deadline = Deadline.after(noting(running.until - running.since))
     try:
-        with pipeline.store.writing(deadline, "noting a failure", brief=True) as session, session.transaction():
+        with pipeline.store.writing(deadline, "noting a failure") as session, session.transaction():
             if not pipeline.refused(session):  # else somebody else's store: it is well, the settings are not
                 _record_failure(session, pipeline, granularity, running, error)
     except SpikeError as unrecorded:

@@ -34,8 +34,8 @@ def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lam
     Raises
     ------
     StoreError
-        There is nothing to copy, the other store is not empty, or what came there is not what was sent. Nothing was
-        written.
+        There is nothing to copy, the other store is not empty, one of them is a newer release's, or what came there is
+        not what was sent. Nothing was written.
     """
     if here.url == there.url or not here.exists():
         raise StoreError(
@@ -43,6 +43,7 @@ def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lam
         )
     with here.reading(deadline, _PURPOSE) as read, there.writing(deadline, _PURPOSE) as write:
         require_rows(here, read.whole)
+        _require_known(there, write.whole)
         write.keep(MEANING)
         with write.transaction():
             require_empty(there, write.whole, PLACES, "give a new database")
@@ -50,9 +51,18 @@ def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lam
 
 
 def require_rows(store: Store, whole: Whole) -> None:
-    """Raise `StoreError` where a store has nothing that could be moved."""
+    """Raise `StoreError` where a store has nothing that could be moved, or more than this release knows."""
+    _require_known(store, whole)
     if not any(whole.count(place) for place in PLACES):
         raise StoreError(f"{store.url} is empty; there is nothing to copy or to back up")
+
+
+def _require_known(store: Store, whole: Whole) -> None:
+    if not whole.is_known():
+        raise StoreError(
+            f"{store.url} was brought up to date by a newer release of spike, whose additions a copy by this one would"
+            " lose; nothing was changed, copy with that release"
+        )
 
 
 def require_empty(store: Store, whole: Whole, places: Sequence[Place], otherwise: str) -> None:

@@ -131,7 +131,7 @@ class DuckDBEngine:
         return " ".join(_changed(path) for path in (self.path, self._log))
 
     @contextmanager
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
         """Open the file under its lock file, and close it behind the block; a short log is left to `tidy`."""
         with self._lock.held(deadline, purpose, shared=not write), self._told_plainly():
             connection = self._open(write=write)
@@ -139,7 +139,7 @@ class DuckDBEngine:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield DuckDBConnection(connection)
             finally:
-                if write and (brief or self._log_bytes() < _SHORT_LOG):
+                if write and self._log_bytes() < _SHORT_LOG:
                     connection.execute("PRAGMA disable_checkpoint_on_shutdown")
                 connection.close()
 

@@ -84,13 +84,8 @@ class Engine(Protocol):
         """Give something that changes whenever the database does, without opening it; None where nothing tells."""
         ...
 
-    def connect(
-        self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False
-    ) -> AbstractContextManager[Connection]:
-        """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time.
-
-        A `brief` one writes a few bytes and leaves tidying up to the next.
-        """
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> AbstractContextManager[Connection]:
+        """Open a connection, closed behind the block; `StoreLockedError` when it cannot be had in time."""
         ...
 
     def snapshot(self, deadline: Deadline, purpose: str, folder: Path) -> AbstractContextManager[Connection]:

@@ -190,7 +190,6 @@ class PostgresEngine:
         purpose: str,
         *,
         write: bool,
-        brief: bool = False,  # noqa: ARG002 - nothing has to be tidied up
     ) -> Iterator[Connection]:
         """Open a connection: to write as it comes, to read one state of everything."""
         with told_plainly(self._address), self._link(deadline, purpose) as link:

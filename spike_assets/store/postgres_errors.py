@@ -33,20 +33,13 @@ _MEANINGS: tuple[tuple[_Kinds, type[SpikeError], str], ...] = (
         "{where} cannot be written: {text}; give its user the right, or set SPIKE_DATABASE to another one",
     ),
     ((errors.UniqueViolation,), StoreError, "{table} would repeat keys; nothing was written, report this"),
-    (
-        (
-            errors.AdminShutdown,
-            errors.CrashShutdown,
-            errors.CannotConnectNow,
-            errors.TooManyConnections,
-            errors.IdleSessionTimeout,
-            errors.IdleInTransactionSessionTimeout,
-        ),
-        StoreUnavailableError,
-        "{where} is away: {text}",
-    ),
+    ((errors.IdleInTransactionSessionTimeout,), StoreUnavailableError, "{where} is away: {text}"),
 )
 """What the server refuses, as which of our errors, in which words."""
+
+_ITS_OWN_TROUBLE = ("08", "40", "53", "57", "58")
+"""Classes of the other errors that are the server's own trouble, not that of what it was told: its connections, its
+transactions, its resources, its operator, its machine. It may be well again by the next pass."""
 
 _OURS_TO_CHANGE = (
     ("password authentication failed", "the password is wrong"),
@@ -78,6 +71,8 @@ def translated(address: Address, error: psycopg.Error) -> SpikeError:
             return ours(says.format(where=where, text=text, table=table))
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         return _connecting(where, text)
+    if (error.sqlstate or "").startswith(_ITS_OWN_TROUBLE):
+        return StoreUnavailableError(f"{where} is away: {text}")
     return StoreError(f"{where}: {text}")
 
 

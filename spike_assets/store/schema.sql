@@ -1,5 +1,6 @@
 -- All that the store keeps, as numbered migrations. What has been released is never edited: add a migration.
--- A migration is additive, so that the previous release still runs on the newer schema.
+-- A migration is additive (tables, columns that may be empty or have a default, marks), so that the previous release
+-- still runs on the newer schema. One that cannot be says why here, and docs/operations.md what to do.
 -- Every statement is understood by DuckDB and by Postgres. No secondary indexes: DuckDB can lose them at a crash.
 -- A line that ends in `-- natural key` is left out on DuckDB, whose checkpoints write the whole index anew, so that a
 -- pass would slow down as history grows (docs/decisions.md); there the store itself refuses to repeat a key.

@@ -132,13 +132,13 @@ class Store:
             self._current = True
 
     @contextmanager
-    def writing(self, deadline: Deadline, purpose: str, *, brief: bool = False) -> Iterator[Session]:
-        """Open the store to write. A `brief` writer changes a row or two.
+    def writing(self, deadline: Deadline, purpose: str) -> Iterator[Session]:
+        """Open the store to write.
 
         Others may write at the same time where the engine can do that: what is read and then written is kept from
         them by a granularity's or a channel's lock, or claimed.
         """
-        with self._engine.connect(deadline, purpose, write=True, brief=brief) as connection:
+        with self._engine.connect(deadline, purpose, write=True) as connection:
             if not self._current:
                 migrations.migrate(self._engine, connection)
                 self._current = True

@@ -76,6 +76,10 @@ class Whole:
         """Give the number of the newest migration."""
         return migrations.version(self._connection)
 
+    def is_known(self) -> bool:
+        """Tell whether this release knows all that the store keeps: a newer one may have added tables and columns."""
+        return migrations.version(self._connection) <= migrations.LATEST
+
     def count(self, place: Place) -> int:
         """Give how many rows a table has."""
         return int(self._connection.frame(f"SELECT COUNT(*) AS n FROM {place.name}", _COUNT)["n"].iloc[0])  # noqa: S608

@@ -42,9 +42,9 @@ class CountingEngine(DuckDBEngine):
     opened = 0
 
     @contextmanager
-    def connect(self, deadline: Deadline, purpose: str, *, write: bool, brief: bool = False) -> Iterator[Connection]:
+    def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
         self.opened += 1
-        with super().connect(deadline, purpose, write=write, brief=brief) as connection:
+        with super().connect(deadline, purpose, write=write) as connection:
             yield connection
 
 

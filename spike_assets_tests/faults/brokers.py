@@ -116,7 +116,7 @@ def oanda_of(server_url: str, folder: Path, *, limited: bool = True) -> OandaSou
 
 
 @contextmanager
-def live(market: Market, store: Path | Store, folder: Path, *, limited: bool = True) -> Iterator[Live]:
+def live(market: Market, store: str | Store, folder: Path, *, limited: bool = True) -> Iterator[Live]:
     """Give a platform whose partitions begin with the market's window; nothing has run yet."""
     clock = Clock(market.window.start)
     with OandaServer(SimulatedSource(), clock, instruments=market.instruments) as server:

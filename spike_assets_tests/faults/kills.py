@@ -18,7 +18,7 @@ LONGEST = 0.6
 """Seconds after which the latest kill comes: a pass takes about half of that."""
 
 
-def work(what: str, url: str, database: Path, folder: Path, market: Market, close: float) -> None:
+def work(what: str, url: str, database: str, folder: Path, market: Market, close: float) -> None:
     """Do one of the platform's works in this process."""
     now = market.closes[0] + timedelta(seconds=close)
     source = oanda_of(url, folder, limited=False)
@@ -31,7 +31,7 @@ def work(what: str, url: str, database: Path, folder: Path, market: Market, clos
         backfill(pipeline, market.granularity, Window(market.window.start, now))
 
 
-def kill_again_and_again(seed: int, market: Market, database: Path, folder: Path, kills: int) -> tuple[int, list[str]]:
+def kill_again_and_again(seed: int, market: Market, database: str, folder: Path, kills: int) -> tuple[int, list[str]]:
     """Kill so many processes, tick after tick, corrections pending; give how many were started, and what differs.
 
     One that had ended before its kill came does not count, and another one is started.

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -107,7 +106,7 @@ class Stillborn(Impatient):
 class Place:
     """Where a platform is: all that a process has to know to work on it."""
 
-    database: Path
+    database: str
     well: str
     ill: str
     start: datetime
@@ -322,7 +321,7 @@ class Platform:
 
 
 @contextmanager
-def platform(database: Path, end: datetime, ticks: int) -> Iterator[tuple[Platform, list[datetime]]]:
+def platform(database: str, end: datetime, ticks: int) -> Iterator[tuple[Platform, list[datetime]]]:
     """Give a platform with some history, and the closes of the candles that come next."""
     begin, first = (nth_candle_before(H1, end, n) for n in (HISTORY + ticks, ticks))
     closes = [close_of(H1, time.astimezone(UTC)) for time in candle_times(H1, Window(first, end)).to_pydatetime()]
@@ -334,7 +333,7 @@ def platform(database: Path, end: datetime, ticks: int) -> Iterator[tuple[Platfo
         yield running, closes
 
 
-def kill_again_and_again(seed: int, database: Path, end: datetime, kills: int) -> Platform:
+def kill_again_and_again(seed: int, database: str, end: datetime, kills: int) -> Platform:
     """Kill so many senders, and some passes, tick after tick, while the ill channel's receiver fails at random.
 
     A process that had ended before its kill came does not count.

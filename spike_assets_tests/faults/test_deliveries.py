@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
+import pytest
+
+from spike_assets_tests.engines import DUCKDB, POSTGRES, SOAKED
 from spike_assets_tests.faults.senders import (
     AFTER_CLOSE,
     FAULTS,
@@ -27,7 +29,7 @@ TICKS = 6
 
 
 @contextmanager
-def backlog(database: Path, *away: str) -> Iterator[Platform]:
+def backlog(database: str, *away: str) -> Iterator[Platform]:
     """Give a platform that has something to send: for six hours nobody could be reached over these channels."""
     with platform(database, END, TICKS) as (running, closes):
         for account in running.accounts:
@@ -44,16 +46,18 @@ def backlog(database: Path, *away: str) -> Iterator[Platform]:
         yield running
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """Ten senders, and some passes; one of two receivers fails in every way, and is away for six hours of eight."""
-    ran = kill_again_and_again(1, tmp_path / "spike.duckdb", END, 10)
-    assert ran.killed["send"] == 10
+@pytest.mark.parametrize(("engine", "kills"), [(DUCKDB, 10), (POSTGRES, 4)])
+def test_killed_at_random_moments(database: str, kills: int) -> None:
+    """Senders, and some passes; one of two receivers fails in every way, and is away for six hours of eight."""
+    ran = kill_again_and_again(1, database, END, kills)
+    assert ran.killed["send"] == kills
     assert ran.apart > 0
     assert ran.accounts[1].failed > 0
 
 
-def test_every_fault_is_survived_and_nobody_who_asks_to_be_left_alone_is_asked_sooner(tmp_path: Path) -> None:
-    with backlog(tmp_path / "spike.duckdb", ILL) as running:
+@pytest.mark.parametrize("engine", SOAKED)
+def test_every_fault_is_survived_and_nobody_who_asks_to_be_left_alone_is_asked_sooner(database: str) -> None:
+    with backlog(database, ILL) as running:
         for fault in FAULTS:
             running.ill.faults = [fault]
             assert running.run("send")
@@ -68,8 +72,9 @@ def test_every_fault_is_survived_and_nobody_who_asks_to_be_left_alone_is_asked_s
         assert ill.repeated == ill.excused
 
 
-def test_a_kill_costs_a_repetition_between_the_answer_and_its_mark_and_nothing_before(tmp_path: Path) -> None:
-    with backlog(tmp_path / "spike.duckdb", ILL) as running:
+@pytest.mark.parametrize("engine", SOAKED)
+def test_a_kill_costs_a_repetition_between_the_answer_and_its_mark_and_nothing_before(database: str) -> None:
+    with backlog(database, ILL) as running:
         for _ in range(2):
             assert not running.run("send", lambda worker: worker.process.join(), Stillborn)
         assert not running.ill.received
@@ -83,8 +88,8 @@ def test_a_kill_costs_a_repetition_between_the_answer_and_its_mark_and_nothing_b
         assert len(running.well.received) == len(running.ill.received) - 3 >= 3
 
 
-def test_two_senders_and_a_pass_at_once_send_nothing_twice(tmp_path: Path) -> None:
-    with backlog(tmp_path / "spike.duckdb", WELL, ILL) as running:
+def test_two_senders_and_a_pass_at_once_send_nothing_twice(database: str) -> None:
+    with backlog(database, WELL, ILL) as running:
         workers = [Worker(what, running.place, running.now, Impatient) for what in ("send", "send", "pass")]
         for worker in workers:
             worker.go()

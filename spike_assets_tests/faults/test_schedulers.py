@@ -10,6 +10,7 @@ from spike_assets.granularity import H1
 from spike_assets.market_hours import Window, nth_candle_before
 from spike_assets.pipeline import process
 from spike_assets.store.ops_tables import PASSES
+from spike_assets_tests.engines import on_both
 from spike_assets_tests.faults.brokers import AFTER_CLOSE, FOREVER, Market, live, oanda_of
 from spike_assets_tests.oanda_server import Clock
 from spike_assets_tests.processes import CONTEXT, PATIENCE, finished, start
@@ -18,7 +19,7 @@ from spike_assets_tests.support import hashes, make_pipeline, pending_marks, pla
 END = datetime(2025, 3, 12, tzinfo=UTC)
 
 
-def bare(end: Pipe, url: str, database: Path, folder: Path, market: Market) -> None:
+def bare(end: Pipe, url: str, database: str, folder: Path, market: Market) -> None:
     """Run a pass per tick, each when told."""
     source = oanda_of(url, folder)
     pipeline = make_pipeline(source, database, market.instruments, history_start=market.window.start)
@@ -27,7 +28,7 @@ def bare(end: Pipe, url: str, database: Path, folder: Path, market: Market) -> N
         end.send(process(pipeline, H1, now=tick, trigger="schedule").status)
 
 
-def with_dagster(end: Pipe, url: str, database: Path, folder: Path, market: Market) -> None:
+def with_dagster(end: Pipe, url: str, database: str, folder: Path, market: Market) -> None:
     """Let the schedule's tick ask, and run what it asks for, each when told."""
     import warnings
 
@@ -54,10 +55,9 @@ def with_dagster(end: Pipe, url: str, database: Path, folder: Path, market: Mark
             end.send("success" if done.success else "failed")
 
 
-@pytest.mark.parametrize(("scheduler", "ticks"), [(bare, 5), (with_dagster, 3)], ids=["bare", "dagster"])
-def test_the_same_tick_twice_at_once(scheduler: object, ticks: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "scheduler", "ticks"), on_both((bare, 5), (with_dagster, 3), suite=[(bare, 5)]))
+def test_the_same_tick_twice_at_once(scheduler: object, ticks: int, database: str, tmp_path: Path) -> None:
     market = Market(H1, Window(nth_candle_before(H1, END, 60), END))
-    database = tmp_path / "spike.duckdb"
     with live(market, database, tmp_path) as platform:
         platform.load(market.opens[-ticks])
         pipes = [CONTEXT.Pipe() for _ in range(2)]

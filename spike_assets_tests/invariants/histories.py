@@ -23,7 +23,6 @@ from spike_assets_tests.support import (
     CrashingEngine,
     CrashPlan,
     FrameSource,
-    MemoryEngine,
     candle_frame,
     computed_hashes,
     hashes,
@@ -137,7 +136,7 @@ steps = st.builds(Step, st.sampled_from(KINDS), st.integers(0, 199), st.integers
 
 @dataclass
 class Running:
-    """A world, a pipeline on a store (in memory unless another is given), and when its next process will die."""
+    """A world, a pipeline on a store, and when its next process will die."""
 
     world: World
     pipeline: Pipeline
@@ -145,9 +144,9 @@ class Running:
     times: list[datetime]
 
     @classmethod
-    def of(cls, world: World, *, period: int, warmup: int, engine: Engine | None = None) -> "Running":
+    def of(cls, world: World, engine: Engine, *, period: int, warmup: int) -> "Running":
         plan = CrashPlan()
-        store = Store(CrashingEngine(engine or MemoryEngine(), plan))
+        store = Store(CrashingEngine(engine, plan))
         pipeline = make_pipeline(world.source, store, ("EUR_USD", "USD_JPY"), atr_period=period, warmup=warmup)
         pipeline = replace(pipeline, clock=lambda: LATEST)
         times = sorted({candle.time for mine in world.final.values() for candle in mine})

@@ -60,7 +60,7 @@ class Market:
         times = candle_times(self.granularity, self.window)
         return [close_of(self.granularity, time) for time in times.to_pydatetime()]
 
-    def pipeline(self, store: Path | Store, source: FrameSource | None = None) -> Pipeline:
+    def pipeline(self, store: str | Path | Store, source: FrameSource | None = None) -> Pipeline:
         source = source or FrameSource(self.candles)
         pipeline = make_pipeline(source, store, self.instruments, history_start=self.window.start)
         return replace(pipeline, clock=lambda: LATER)
@@ -82,7 +82,7 @@ def simulated_market(granularity: Granularity, instruments: tuple[str, ...], win
     return Market(granularity, window, simulated(granularity, instruments, window))
 
 
-def tick_by_tick(market: Market, store: Path | Store) -> dict[str, str]:
+def tick_by_tick(market: Market, store: str | Store) -> dict[str, str]:
     """One pass after each close, as the schedule does it."""
     pipeline = market.pipeline(store)
     for close in market.closes:
@@ -90,7 +90,7 @@ def tick_by_tick(market: Market, store: Path | Store) -> dict[str, str]:
     return market.ends_in(pipeline)
 
 
-def newest_half_first(market: Market, store: Path | Store) -> dict[str, str]:
+def newest_half_first(market: Market, store: str | Store) -> dict[str, str]:
     """The newer half, and then the older one."""
     pipeline = market.pipeline(store)
     middle = market.closes[len(market.closes) // 2]
@@ -99,7 +99,7 @@ def newest_half_first(market: Market, store: Path | Store) -> dict[str, str]:
     return market.ends_in(pipeline)
 
 
-def late_and_corrected(market: Market, store: Path | Store, seed: int = 1) -> dict[str, str]:
+def late_and_corrected(market: Market, store: Store, seed: int = 1) -> dict[str, str]:
     """Everything at once with one candle in ten late, wrong, doubled or invalid; then the truth, piece by piece."""
     chance = random.Random(seed)
     source = FrameSource(with_defects(market.candles, chance))
@@ -139,12 +139,12 @@ class KillPlan(CrashPlan):
         die()
 
 
-def engine_of(database: Path | str) -> Engine:
+def engine_of(database: str) -> Engine:
     """Give the engine of a DuckDB file, or of a Postgres by its address."""
-    return PostgresEngine(database) if isinstance(database, str) else DuckDBEngine(database)
+    return PostgresEngine(database) if "://" in database else DuckDBEngine(Path(database))
 
 
-def killed_pass(database: Path | str, market: Path, now: datetime, at: int, before: bool) -> None:
+def killed_pass(database: str, market: Path, now: datetime, at: int, before: bool) -> None:
     """Run a pass in this process that is killed at a commit, if it comes so far."""
     plan = KillPlan(at, before)
     known: Market = pickle.loads(market.read_bytes())  # noqa: S301 - written by the test
@@ -157,14 +157,10 @@ COMMITS = 7
 
 
 def killed_everywhere(
-    market: Market,
-    database: Path | str,
-    seen: Callable[[int], None] = lambda _: None,
-    stride: int = 1,
-    folder: Path | None = None,
+    market: Market, database: str, folder: Path, seen: Callable[[int], None] = lambda _: None, stride: int = 1
 ) -> dict[str, str]:
     """Pass after pass is killed, at each commit in turn, before and behind it; each is run again."""
-    file = (folder or Path(database).parent) / "killed.market"
+    file = folder / "killed.market"
     file.write_bytes(pickle.dumps(market))
     pipeline = market.pipeline(Store(engine_of(database)))
     kills = 0

@@ -200,7 +200,7 @@ MARKET = simulated_market(H1, WATCHED[:2], Window(BEGIN, BEGIN + timedelta(days=
 MIDDLE = MARKET.closes[len(MARKET.closes) // 2]
 
 
-def spoil(database: Path | str) -> None:
+def spoil(database: str) -> None:
     """Have all that was derived of late wrong."""
     with engine_of(database).connect(FOREVER, "a test", write=True) as connection:
         for sql in (
@@ -212,7 +212,7 @@ def spoil(database: Path | str) -> None:
             connection.execute(sql, [MIDDLE])
 
 
-def killed_rollback(database: Path | str, at: int) -> None:
+def killed_rollback(database: str, at: int) -> None:
     """Go back in this process, which is killed behind a commit."""
     plan = KillPlan(at, before=False)
     rollback(MARKET.pipeline(Store(CrashingEngine(engine_of(database), plan))), H1, MIDDLE)

@@ -9,10 +9,10 @@ import pytest
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.store import Store
+from spike_assets_tests.engines import on_both
 from spike_assets_tests.invariants.runs import LATER
 from spike_assets_tests.support import (
     FrameSource,
-    MemoryEngine,
     computed_hashes,
     hashes,
     make_pipeline,
@@ -23,7 +23,6 @@ from spike_assets_tests.support import (
 
 CANDLES = 1_600
 SPANS = {"H1": timedelta(days=98), "H4": timedelta(days=390), "D": timedelta(days=2250), "W": timedelta(weeks=1610)}
-EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 
 Correct = Callable[[pd.DataFrame, int], pd.DataFrame]
 
@@ -41,15 +40,16 @@ def candles_of(granularity: Granularity) -> pd.DataFrame:
     return simulated(granularity, ("EUR_USD", "USD_TRY"), Window(end - SPANS[granularity.name], end))
 
 
-@EVERY
-def test_changes_reach_as_far_as_they_must(granularity: Granularity) -> None:
+@pytest.mark.parametrize(("engine", "name"), on_both(*GRANULARITIES, suite={"W"}))
+def test_changes_reach_as_far_as_they_must(name: str, store: Store) -> None:
     """Corrections far back, late candles in the midst, and two such at once, far apart."""
+    granularity = GRANULARITIES[name]
     candles = candles_of(granularity)
     first, last = candles["time"].min().to_pydatetime(), candles["time"].max().to_pydatetime()
     assert len(candles) > 2 * CANDLES
     late = {5, 700, len(candles) - 40}
     source = FrameSource(candles.drop(index=list(late)))
-    pipeline = make_pipeline(source, Store(MemoryEngine()), ("EUR_USD", "USD_TRY"))
+    pipeline = make_pipeline(source, store, ("EUR_USD", "USD_TRY"))
     corrections: list[tuple[Correct, int]] = [
         (volume, 40),
         (price, 60),

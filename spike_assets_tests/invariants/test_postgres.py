@@ -4,7 +4,6 @@ import base64
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,10 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from spike_assets.alerts.channels.webhook import WebhookChannel
@@ -33,34 +29,17 @@ from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store import open_store
 from spike_assets.store.copy import copy
 from spike_assets.store.data import content_hash
-from spike_assets.store.postgres_engine import PostgresEngine
 from spike_assets.store.store import Store
 from spike_assets.store.tables import ALERTS, TABLES
 from spike_assets.store.whole import PLACES
-from spike_assets_tests.invariants.histories import Running, Step, World, small_steps, steps, strides, worlds
-from spike_assets_tests.invariants.runs import (
-    AFTER_CLOSE,
-    COMMITS,
-    Market,
-    killed_everywhere,
-    late_and_corrected,
-    simulated_market,
-    with_defects,
-)
-from spike_assets_tests.postgres import Server
+from spike_assets_tests.invariants.runs import AFTER_CLOSE, Market, with_defects
+from spike_assets_tests.invariants.test_ways import market_of
 from spike_assets_tests.processes import CONTEXT, PATIENCE, finished, start
 from spike_assets_tests.receiver import Receiver
-from spike_assets_tests.strategies import examples
 from spike_assets_tests.support import FOREVER, FrameSource, MemoryEngine, hashes, make_pipeline, pending_marks
 
-EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
 NAMES = ("EUR_USD", "USD_JPY", "USD_TRY")
-DAYS = {"H1": 12, "H4": 40, "D": 200, "W": 1000}
 BEGIN = datetime(2025, 2, 26, tzinfo=UTC)
-
-
-def market_of(granularity: Granularity) -> Market:
-    return simulated_market(granularity, NAMES, Window(BEGIN, BEGIN + timedelta(days=DAYS[granularity.name])))
 
 
 # --- the same tables --------------------------------------------------------------------------------------------------
@@ -89,67 +68,15 @@ def a_clean_backfill_passes_and_corrections(market: Market, store: Store) -> dic
     return hashes(later, market.granularity)
 
 
-@EVERY
-def test_tables_are_equal_bit_for_bit_on_both_engines(granularity: Granularity, postgres: str) -> None:
-    market = market_of(granularity)
+@pytest.mark.parametrize("name", ["captured", *GRANULARITIES])
+def test_tables_are_equal_bit_for_bit_on_both_engines(name: str, postgres: str) -> None:
+    """Real candles and simulated ones; what is quarantined too."""
+    market = market_of(name)
     duck, elephant = Store(MemoryEngine()), open_store(postgres)
     found = [a_clean_backfill_passes_and_corrections(market, store) for store in (duck, elephant)]
     assert found[0] == found[1] == market.expected
-    assert everything(duck, granularity) == everything(elephant, granularity)
-    assert verify(market.pipeline(elephant), granularity).difference is None
-
-
-def test_late_and_corrected_candles(postgres: str) -> None:
-    market = market_of(H1)
-    assert late_and_corrected(market, open_store(postgres)) == market.expected
-
-
-def test_killed_at_every_commit(postgres: str, tmp_path: Path) -> None:
-    market = market_of(H1)
-    kills: list[int] = []
-    stride = len(market.closes) // (2 * COMMITS) + 1
-    assert killed_everywhere(market, postgres, kills.append, stride, tmp_path) == market.expected
-    assert kills[0] >= 2 * (COMMITS - 1)
-
-
-@pytest.fixture(scope="module")
-def emptied(server: Server) -> Iterator[Callable[[], PostgresEngine]]:
-    """Give what empties one and the same database, and opens it."""
-    with server.database() as url:
-
-        def empty() -> PostgresEngine:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("; ".join(f"DELETE FROM {place.name}" for place in PLACES).encode())  # noqa: S608
-            return PostgresEngine(url)
-
-        yield empty
-
-
-@examples(6)
-@given(
-    st.data(),
-    st.sampled_from(list(GRANULARITIES.values())),
-    st.lists(steps, max_size=5),
-    st.sampled_from([2, 14]),
-    st.sampled_from([1, 10]),
-)
-def test_any_order_ends_in_the_same_tables(
-    emptied: Callable[[], PostgresEngine],
-    data: st.DataObject,
-    granularity: Granularity,
-    order: list[Step],
-    period: int,
-    chunks: int,
-) -> None:
-    world: World = data.draw(worlds(granularity, most=100), label="world")
-    running = Running.of(world, period=period, warmup=30, engine=emptied())
-    tail = 30 * strides(granularity)
-    with small_steps(tail, tail * chunks):
-        for step in order:
-            running.take(step)
-        running.end()
-        running.check()
-        running.check_candles()
+    assert everything(duck, market.granularity) == everything(elephant, market.granularity)
+    assert verify(market.pipeline(elephant), market.granularity).difference is None
 
 
 # --- several at once --------------------------------------------------------------------------------------------------
@@ -267,7 +194,7 @@ def test_an_empty_store_takes_one_meaning_of_two(postgres: str) -> None:
 
 
 def test_a_copy_there_and_back(postgres: str, tmp_path: Path) -> None:
-    market = market_of(H1)
+    market = market_of("H1")
     first, there = Store(MemoryEngine()), open_store(postgres)
     a_clean_backfill_passes_and_corrections(market, first)
     sent = copy(first, there, FOREVER)

@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection as Pipe
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from spike_assets.market_hours import Window, candle_times, close_of, nth_candle
 from spike_assets.pipeline import Pipeline, backfill, process
 from spike_assets.pipeline.verify import verify
 from spike_assets.sources.simulated import SimulatedSource
+from spike_assets_tests.engines import DUCKDB, POSTGRES
 from spike_assets_tests.processes import CONTEXT, PATIENCE, finished, start
 from spike_assets_tests.support import computed_hashes, hashes, make_pipeline, pending_marks, simulated
 
@@ -26,7 +26,7 @@ WARMUP = 80
 OLDER = Window(datetime(2025, 1, 14, tzinfo=UTC), datetime(2025, 2, 20, tzinfo=UTC))
 
 
-def pipeline_on(database: Path | str) -> Pipeline:
+def pipeline_on(database: str) -> Pipeline:
     pipeline = make_pipeline(SimulatedSource(), database, NAMES, warmup=WARMUP)
     return dataclasses.replace(pipeline, clock=lambda: NOW)
 
@@ -37,7 +37,7 @@ def ticks(granularity: Granularity, n: int) -> list[datetime]:
     return [close_of(granularity, time) for time in times.to_pydatetime()]
 
 
-def run_ticks(end: Pipe, database: Path | str, name: str, n: int) -> None:
+def run_ticks(end: Pipe, database: str, name: str, n: int) -> None:
     granularity = GRANULARITIES[name]
     pipeline = pipeline_on(database)
     _in_step(end, lambda: _ticks(pipeline, granularity, n))
@@ -50,7 +50,7 @@ def _ticks(pipeline: Pipeline, granularity: Granularity, n: int) -> None:
         assert result.status == "success"
 
 
-def run_backfill(end: Pipe, database: Path | str, chunk: int) -> None:
+def run_backfill(end: Pipe, database: str, chunk: int) -> None:
     backfill.CHUNK_TIMES = chunk
     pipeline = pipeline_on(database)
     _in_step(end, lambda: backfill.backfill(pipeline, H1, OLDER))
@@ -68,7 +68,7 @@ def _in_step(end: Pipe, work: Callable[[], object]) -> None:
     end.send("done")
 
 
-def everybody_at_once(database: Path | str, counts: dict[str, int], chunk: int) -> list[str]:
+def everybody_at_once(database: str, counts: dict[str, int], chunk: int) -> list[str]:
     """Run a process per granularity and one more that backfills; give what each had to say."""
     pipes = [CONTEXT.Pipe() for _ in range(len(counts) + 1)]
     processes = [
@@ -96,21 +96,14 @@ def expected_of(granularity: Granularity, n: int) -> dict[str, str]:
     return computed_hashes(candles, granularity, NOW + timedelta(days=4000))
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "spike.duckdb"
+@pytest.mark.parametrize(("engine", "counts"), [(DUCKDB, (8, 6, 5, 4)), (POSTGRES, (5, 4, 3, 2))])
+def test_everybody_at_once(database: str, counts: tuple[int, ...]) -> None:
+    everybody_ends_well(database, dict(zip(GRANULARITIES, counts, strict=True)), 160)
 
 
-def test_everybody_at_once(database: Path) -> None:
-    everybody_ends_well(database, {"H1": 8, "H4": 6, "D": 5, "W": 4})
-
-
-def test_everybody_at_once_on_postgres(postgres: str) -> None:
-    everybody_ends_well(postgres, {"H1": 5, "H4": 4, "D": 3, "W": 2})
-
-
-def everybody_ends_well(database: Path | str, counts: dict[str, int]) -> None:
-    assert everybody_at_once(database, counts, 160) == ["done"] * 5
+def everybody_ends_well(database: str, counts: dict[str, int], chunk: int) -> None:
+    """Run everybody at once; nothing may be lost, left over or wrong."""
+    assert everybody_at_once(database, counts, chunk) == ["done"] * 5
     pipeline = pipeline_on(database)
     for name, n in counts.items():
         granularity = GRANULARITIES[name]

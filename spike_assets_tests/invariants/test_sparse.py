@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from spike_assets import market_hours
 from spike_assets.granularity import H1
@@ -11,7 +12,8 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
 from spike_assets.store.store import Store
-from spike_assets_tests.support import FrameSource, MemoryEngine, make_pipeline
+from spike_assets_tests.engines import SOAKED
+from spike_assets_tests.support import FrameSource, make_pipeline
 
 HISTORY = Window(datetime(2020, 6, 1, tzinfo=UTC), datetime(2021, 12, 30, tzinfo=UTC))
 
@@ -35,12 +37,13 @@ def sparse_candles() -> pd.DataFrame:
     )
 
 
-def test_a_corrected_volume_reaches_the_next_winter() -> None:
+@pytest.mark.parametrize("engine", SOAKED)
+def test_a_corrected_volume_reaches_the_next_winter(store: Store) -> None:
     """00:00 UTC is 19:00 New York in winter only: the twentieth candle of that slot comes in November."""
     candles = sparse_candles()
     source = FrameSource(candles)
     now = [datetime(2022, 1, 1, tzinfo=UTC)]
-    pipeline = make_pipeline(source, Store(MemoryEngine()), ("USD_THB",), clock=lambda: now[0])
+    pipeline = make_pipeline(source, store, ("USD_THB",), clock=lambda: now[0])
     backfill(pipeline, H1, HISTORY)
     for day in (15, 16, 17, 18, 25, 26):
         corrected = datetime(2021, 2, day, tzinfo=UTC)

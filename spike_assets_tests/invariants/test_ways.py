@@ -9,6 +9,7 @@ from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.store import Store
 from spike_assets.store.tables import TABLES
+from spike_assets_tests.engines import on_both
 from spike_assets_tests.invariants.runs import (
     COMMITS,
     Market,
@@ -47,29 +48,26 @@ def market(request: pytest.FixtureRequest) -> Market:
     return market_of(request.param)
 
 
-@pytest.fixture
-def memory() -> Store:
-    return Store(MemoryEngine())
-
-
 def test_there_is_something_to_compare(market: Market) -> None:
     assert len(market.closes) > 100
     assert list(market.expected) == ["candles", "atr", "events", "features", "alerts"]
     assert set(market.expected) < set(TABLES)
 
 
-@pytest.mark.parametrize(("name", "part"), [("captured", 0.3), ("H1", 0.4), ("W", 0.4)])
-def test_tick_by_tick(name: str, part: float, memory: Store) -> None:
+@pytest.mark.parametrize(
+    ("engine", "name", "part"), on_both(("captured", 0.3), ("H1", 0.4), ("W", 0.4), suite=[("W", 0.4)])
+)
+def test_tick_by_tick(name: str, part: float, store: Store) -> None:
     market = market_of(name, part)
-    assert tick_by_tick(market, memory) == market.expected
+    assert tick_by_tick(market, store) == market.expected
 
 
-def test_newest_half_first(market: Market, memory: Store) -> None:
-    assert newest_half_first(market, memory) == market.expected
+def test_newest_half_first(market: Market, store: Store) -> None:
+    assert newest_half_first(market, store) == market.expected
 
 
-def test_late_and_corrected_candles(market: Market, memory: Store) -> None:
-    assert late_and_corrected(market, memory) == market.expected
+def test_late_and_corrected_candles(market: Market, store: Store) -> None:
+    assert late_and_corrected(market, store) == market.expected
 
 
 def test_late_and_corrected_candles_where_keys_are_declared() -> None:
@@ -77,9 +75,9 @@ def test_late_and_corrected_candles_where_keys_are_declared() -> None:
     assert late_and_corrected(market, Store(MemoryEngine(natural_keys=True))) == market.expected
 
 
-def test_killed_at_every_commit(tmp_path: Path) -> None:
+def test_killed_at_every_commit(database: str, tmp_path: Path) -> None:
     market = market_of("H1")
     kills: list[int] = []
     stride = len(market.closes) // (2 * COMMITS) + 1
-    assert killed_everywhere(market, tmp_path / "spike.duckdb", kills.append, stride) == market.expected
+    assert killed_everywhere(market, database, tmp_path, kills.append, stride) == market.expected
     assert kills[0] >= 2 * (COMMITS - 1)

@@ -1,7 +1,6 @@
 """A hundred senders killed at random moments, while a receiver fails at random."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ KILLS, BATCHES = 100, 5
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_senders_killed_at_random_moments(batch: int, tmp_path: Path, record_property: Tell) -> None:
+def test_senders_killed_at_random_moments(batch: int, database: str, record_property: Tell) -> None:
     end = datetime(2025, 2 + 2 * batch, 14, tzinfo=UTC)
-    ran = kill_again_and_again(100 + batch, tmp_path / "spike.duckdb", end, KILLS // BATCHES)
+    ran = kill_again_and_again(100 + batch, database, end, KILLS // BATCHES)
     assert ran.killed["send"] == KILLS // BATCHES
     assert ran.apart > 0
     record_property("senders killed", ran.killed["send"])

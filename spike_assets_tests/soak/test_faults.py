@@ -8,12 +8,12 @@ import pytest
 from spike_assets.granularity import H1, H4, D, Granularity, W
 from spike_assets.market_hours import Window, nth_candle_before
 from spike_assets.store.store import Store
+from spike_assets_tests.engines import NewStore
 from spike_assets_tests.faults.brokers import Market
 from spike_assets_tests.faults.chaos import GRACE, LIMIT, survive
 from spike_assets_tests.faults.kills import kill_again_and_again
 from spike_assets_tests.faults.test_live import a_live_year
 from spike_assets_tests.soak.test_ways import Tell
-from spike_assets_tests.support import MemoryEngine
 
 pytestmark = pytest.mark.soak
 
@@ -24,12 +24,12 @@ FIRST_SEED = 1_000
 
 
 @pytest.mark.parametrize("batch", range(COMBINATIONS // BATCH))
-def test_faults_together(batch: int, tmp_path: Path, record_property: Tell) -> None:
+def test_faults_together(batch: int, new_store: NewStore, tmp_path: Path, record_property: Tell) -> None:
     passes = failed = 0
     for seed in range(FIRST_SEED + batch * BATCH, FIRST_SEED + (batch + 1) * BATCH):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        market, outcome = survive(seed, Store(MemoryEngine()), folder)
+        market, outcome = survive(seed, new_store(), folder)
         assert outcome.hashes == market.expected, seed
         assert outcome.longest < LIMIT.total_seconds() + GRACE, seed
         assert outcome.most_requests <= 120, seed
@@ -42,15 +42,15 @@ def test_faults_together(batch: int, tmp_path: Path, record_property: Tell) -> N
 
 
 @pytest.mark.parametrize("batch", range(5))
-def test_killed_at_random_moments(batch: int, tmp_path: Path, record_property: Tell) -> None:
+def test_killed_at_random_moments(batch: int, database: str, tmp_path: Path, record_property: Tell) -> None:
     end = datetime(2025, 2 + 2 * batch, 12, tzinfo=UTC)
     market = Market(H1, Window(nth_candle_before(H1, end, 200), end))
-    started, wrong = kill_again_and_again(100 + batch, market, tmp_path / "spike.duckdb", tmp_path, KILLS // 5)
+    started, wrong = kill_again_and_again(100 + batch, market, database, tmp_path, KILLS // 5)
     assert wrong == []
     record_property("processes", started)
     record_property("killed", KILLS // 5)
 
 
 @pytest.mark.parametrize("granularity", [H4, D, W], ids=str)
-def test_a_year_tick_by_tick(granularity: Granularity, tmp_path: Path, record_property: Tell) -> None:
-    record_property("passes", a_live_year(granularity, tmp_path))
+def test_a_year_tick_by_tick(granularity: Granularity, store: Store, tmp_path: Path, record_property: Tell) -> None:
+    record_property("passes", a_live_year(granularity, store, tmp_path))

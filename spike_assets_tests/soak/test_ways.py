@@ -30,7 +30,7 @@ from spike_assets_tests.invariants.runs import (
 )
 from spike_assets_tests.processes import finished, start
 from spike_assets_tests.shared_data import SHARED
-from spike_assets_tests.support import MemoryEngine, run_window
+from spike_assets_tests.support import run_window
 
 pytestmark = pytest.mark.soak
 
@@ -69,11 +69,6 @@ def market(request: pytest.FixtureRequest) -> Market:
     return market_of(request.param)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "spike.duckdb"
-
-
 def test_size(market: Market, record_property: Tell) -> None:
     record_property("instruments", len(market.instruments))
     record_property("candle times", len(market.closes))
@@ -82,7 +77,7 @@ def test_size(market: Market, record_property: Tell) -> None:
         record_property(f"{table} SHA-256", digest[:16])
 
 
-def test_tick_by_tick(market: Market, database: Path, record_property: Tell) -> None:
+def test_tick_by_tick(market: Market, database: str, record_property: Tell) -> None:
     """(a)"""
     assert tick_by_tick(market, database) == market.expected
     record_property("passes", len(market.closes))
@@ -90,7 +85,7 @@ def test_tick_by_tick(market: Market, database: Path, record_property: Tell) -> 
 
 @pytest.mark.skipif(find_spec("spike_assets_tests.defs.running") is None, reason="there is no Dagster here yet")
 @pytest.mark.parametrize("name", ["captured", "D"])
-def test_dagster_range_runs(name: str, tmp_path: Path, database: Path, record_property: Tell) -> None:
+def test_dagster_range_runs(name: str, tmp_path: Path, database: str, record_property: Tell) -> None:
     """(b)"""
     from spike_assets_tests.defs import running
 
@@ -106,33 +101,31 @@ def test_dagster_range_runs(name: str, tmp_path: Path, database: Path, record_pr
     record_property("range runs", len(runs))
 
 
-def test_newest_half_first(market: Market, database: Path) -> None:
+def test_newest_half_first(market: Market, database: str) -> None:
     """(c)"""
     assert newest_half_first(market, database) == market.expected
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_late_and_corrected(market: Market, seed: int, record_property: Tell) -> None:
+def test_late_and_corrected(market: Market, seed: int, store: Store, record_property: Tell) -> None:
     """(d)"""
-    for natural_keys in (False, True):
-        store = Store(MemoryEngine(natural_keys=natural_keys))
-        assert late_and_corrected(market, store, seed) == market.expected
+    assert late_and_corrected(market, store, seed) == market.expected
     record_property("seed", seed)
 
 
 @pytest.mark.parametrize("name", ["captured", "H1", "W"])
-def test_killed_at_every_commit(name: str, database: Path, record_property: Tell) -> None:
+def test_killed_at_every_commit(name: str, tmp_path: Path, database: str, record_property: Tell) -> None:
     """(e)"""
     market = market_of(name)
     kills: list[int] = []
     stride = max(1, len(market.closes) // 200)
-    assert killed_everywhere(market, database, kills.append, stride) == market.expected
+    assert killed_everywhere(market, database, tmp_path, kills.append, stride) == market.expected
     assert kills[0] >= 2 * COMMITS
     record_property("kill -9", kills[0])
 
 
 @pytest.mark.parametrize("name", ["captured", "H1"])
-def test_killed_at_any_moment(name: str, tmp_path: Path, database: Path, record_property: Tell) -> None:
+def test_killed_at_any_moment(name: str, tmp_path: Path, database: str, record_property: Tell) -> None:
     """(e), wherever the process happens to be, checkpoints and openings included."""
     market = market_of(name)
     pipeline = market.pipeline(database)

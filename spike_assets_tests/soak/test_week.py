@@ -39,7 +39,7 @@ def usage() -> Usage:
     return Usage(pages * resource.getpagesize() / 1e6, len(os.listdir("/proc/self/fd")))  # noqa: PTH208
 
 
-def a_day(end: Pipe, url: str, database: Path, folder: Path, market: Market, closes: list[datetime]) -> None:
+def a_day(end: Pipe, url: str, database: str, folder: Path, market: Market, closes: list[datetime]) -> None:
     """Run a day's passes in this process, as fast as they go."""
     pipeline = make_pipeline(oanda_of(url, folder), database, market.instruments, history_start=market.window.start)
     for n, close in enumerate(closes):
@@ -51,7 +51,7 @@ def a_day(end: Pipe, url: str, database: Path, folder: Path, market: Market, clo
     end.send(usage())
 
 
-def run_day(platform: Live, database: Path, folder: Path, market: Market, closes: list[datetime]) -> list[Usage]:
+def run_day(platform: Live, database: str, folder: Path, market: Market, closes: list[datetime]) -> list[Usage]:
     """Run a day in a process of its own, and set the broker's clock for it; give what it held, warm and at its end."""
     here, there = CONTEXT.Pipe()
     process_ = start(a_day, there, platform.server.url, database, folder, market, closes)
@@ -71,10 +71,9 @@ def run_day(platform: Live, database: Path, folder: Path, market: Market, closes
     return usages
 
 
-def test_a_week_with_daily_restarts(tmp_path: Path, record_property: Tell) -> None:
+def test_a_week_with_daily_restarts(database: str, tmp_path: Path, record_property: Tell) -> None:
     market = Market(H1, Window(nth_candle_before(H1, SUNDAY, 30), FRIDAY), ("EUR_USD",))
     closes = [close for close in market.closes if close > SUNDAY]
-    database = tmp_path / "spike.duckdb"
     days = [closes[i : i + 24] for i in range(0, len(closes), 24)]
     most = 0.0
     with live(market, database, tmp_path) as platform:

@@ -1,5 +1,6 @@
 """A copy is of everything, into nothing; and what did not arrive is not kept."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from spike_assets.store.store import Store
 from spike_assets.store.tables import CANDLES
 from spike_assets.store.whole import PLACES, Whole
 from spike_assets_tests.store.filled import everything, filled
-from spike_assets_tests.support import FOREVER
+from spike_assets_tests.store.later import bring_up_to_date
+from spike_assets_tests.support import FOREVER, MemoryEngine
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,17 @@ def test_what_did_not_arrive_is_not_kept(full: Store, new: Store, monkeypatch: p
     monkeypatch.undo()
     assert not any(len(rows) for rows in everything(new).values())
     assert copy(full, new, FOREVER)
+
+
+@pytest.mark.parametrize("newer", ["here", "there"])
+def test_what_a_newer_release_added_is_not_lost(full: Store, new: Store, newer: str) -> None:
+    here = bring_up_to_date(Store(MemoryEngine()))
+    with here.writing(FOREVER, "a test") as session:
+        session.ops.write_pips({"EUR_USD": -4})
+    pair = (here, new) if newer == "here" else (full, bring_up_to_date(new))
+    with pytest.raises(StoreError, match=f"^{re.escape(pair[newer == 'there'].url)} was brought up to date by a newer"):
+        copy(*pair, FOREVER)
+    assert not any(len(rows) for rows in everything(new).values())
 
 
 def test_there_has_to_be_something_to_copy(full: Store, new: Store, tmp_path: Path) -> None:

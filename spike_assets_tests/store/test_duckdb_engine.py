@@ -342,20 +342,25 @@ def test_death_at_the_first_opening(path: Path) -> None:
     assert read(path) == [1]
 
 
-def test_a_brief_writer_leaves_its_log_and_nothing_is_lost(path: Path) -> None:
-    """The next one, reader or writer, finds what it wrote; the next writer tidies up."""
+def test_a_writer_of_little_leaves_its_log_and_nothing_is_lost(path: Path) -> None:
+    """The next one, reader or writer, finds what it wrote; much, and tidying up, end in the file."""
     engine = DuckDBEngine(path)
     log = path.with_name(path.name + ".wal")
     with engine.connect(FOREVER, "a test", write=True) as connection:
         connection.execute("CREATE TABLE t (i BIGINT PRIMARY KEY)")
     for i in range(3):
-        with engine.connect(FOREVER, "a test", write=True, brief=True) as connection:
+        with engine.connect(FOREVER, "a test", write=True) as connection:
             connection.execute("INSERT INTO t VALUES (?)", [i])
         assert log.exists()
         with engine.connect(FOREVER, "a test", write=False) as connection:
             assert connection.frame("SELECT i FROM t ORDER BY i", [Column("i", "int", "")])["i"].tolist() == list(
                 range(i + 1)
             )
-    with engine.connect(FOREVER, "a test", write=True) as connection:
-        connection.execute("INSERT INTO t VALUES (9)")
+    engine.tidy(FOREVER)
     assert not log.exists()
+    engine.tidy(FOREVER)  # nothing to do
+    with engine.connect(FOREVER, "a test", write=True) as connection:
+        connection.execute("INSERT INTO t SELECT * FROM range(100, 100_000)")
+    assert not log.exists()
+    with engine.connect(FOREVER, "a test", write=False) as connection:
+        assert connection.rows("SELECT COUNT(*) AS n FROM t", [Column("n", "int", "")]) == [(99_903,)]

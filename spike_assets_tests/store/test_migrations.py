@@ -1,5 +1,6 @@
 """The schema comes once, whoever comes first, and stays what a newer release made of it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection as Pipe
@@ -68,6 +69,48 @@ def test_every_granularity_gets_its_tables(natural_keys: bool) -> None:
     keyed = 5 * len(GRANULARITIES)  # candles, atr, events, features and alerts
     without = "".join(migrations.migrations(natural_keys=False).values())
     assert "".join(migrations.migrations().values()).count("PRIMARY KEY") - without.count("PRIMARY KEY") == keyed
+
+
+_ADDITIVE = (
+    re.compile(r"CREATE TABLE [\w.]+ \(.*\)", re.DOTALL),
+    # Filled by nobody but the new release: it may be empty, or has a default.
+    re.compile(
+        r"ALTER TABLE [\w.]+ ADD COLUMN \w+ (VARCHAR|BIGINT|BOOLEAN|UUID|TIMESTAMPTZ|DOUBLE PRECISION)( DEFAULT \S+)?"
+    ),
+    # Marks tell the new release what to work off; the one before leaves marks of stages alone that it does not have.
+    re.compile(r"INSERT INTO ops\.pending \(.*", re.DOTALL),
+)
+_FILLS = re.compile(r"UPDATE ([\w.]+) SET (\w+) = \((?:[^()]|\([^()]*\))*\)")
+
+
+def test_a_migration_only_adds_so_that_the_release_before_still_runs() -> None:
+    """What else it needs is said in schema.sql and docs/operations.md, and allowed for here by its number."""
+    for number, sql in migrations.migrations().items():
+        statements = [" ".join(part.split()) for part in re.sub(r"--[^\n]*", "", sql).split(";")]
+        for statement in filter(None, statements):
+            filled = _FILLS.fullmatch(statement)
+            own = filled and f"ALTER TABLE {filled[1]} ADD COLUMN {filled[2]} " in " ".join(statements)
+            assert number == 1 or own or any(each.fullmatch(statement) for each in _ADDITIVE), (number, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE ops.pips",
+        "ALTER TABLE ops.pips DROP COLUMN pip_location",
+        "ALTER TABLE ops.pips RENAME COLUMN pip_location TO pip",
+        "ALTER TABLE ops.pips ALTER COLUMN pip_location TYPE DOUBLE PRECISION",
+        "ALTER TABLE ops.pips ADD COLUMN broker VARCHAR NOT NULL",
+        "UPDATE ops.pips SET pip_location = (SELECT 1)",
+        "DELETE FROM ops.pips",
+        "CREATE UNIQUE INDEX ON ops.passes (started_at)",
+    ],
+)
+def test_what_does_not_only_add_is_noticed(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = migrations.migrations()
+    monkeypatch.setattr(migrations, "migrations", lambda: real | {migrations.LATEST + 1: f"{statement};"})
+    with pytest.raises(AssertionError, match=re.escape(statement)):
+        test_a_migration_only_adds_so_that_the_release_before_still_runs()
 
 
 def test_an_empty_database_is_of_version_nothing() -> None:
