@@ -223,13 +223,13 @@ def test_going_back_ends_in_what_a_clean_backfill_makes(
 ) -> None:
     pipeline = MARKET.pipeline(place.store)
     backfill(pipeline, H1, MARKET.window)
-    spoil(place.database)
-    assert run(killed_rollback, place.database, 0) == -9
+    spoil(str(place.database))
+    assert run(killed_rollback, str(place.database), 0) == -9
     assert hashes(pipeline, H1) != MARKET.expected
     process(pipeline, H1, deadline=FOREVER)
     assert MARKET.ends_in(pipeline) == MARKET.expected
-    spoil(place.database)
-    assert run(killed_rollback, place.database, 2) == -9
+    spoil(str(place.database))
+    assert run(killed_rollback, str(place.database), 2) == -9
     since = time.perf_counter()
     rollback(pipeline, H1, MIDDLE)
     record_property(f"rollback on {place.name}, s", round(time.perf_counter() - since, 3))
