@@ -1,5 +1,6 @@
 """Dagster's own storage on Postgres, as deploy/dagster-postgres.yaml has it."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def test_dagster_keeps_its_runs_on_postgres(
         assert [run.run_id for run in runs] == [result.run_id]
         assert there.get_latest_materialization_event(dg.AssetKey("one_row")) is not None
         assert there.run_monitoring_enabled
+        record = there.get_run_record_by_id(result.run_id)
+        assert record is not None
+        age = datetime.now(UTC) - record.create_timestamp
+        assert timedelta(0) <= age < timedelta(hours=1), "the server's own zone is another one"
 
 
 def test_a_run_of_dagster_stores_into_postgres(postgres: str) -> None:
