@@ -15,12 +15,11 @@ from typing import Never
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.events import EngineEventData
 from dagster._grpc.impl import core_execute_run
-from dagster._utils import get_run_crash_explanation
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
-from spike_assets.defs.launcher import wire
+from spike_assets.defs.launcher import books, wire
 from spike_assets.defs.launcher.process import LOOK, Process
 from spike_assets.defs.launcher.warmth import Warmth
 from spike_assets.defs.launcher.wire import BEGUN, GO, GoneError, Message
@@ -116,10 +115,12 @@ def _watch(instance: DagsterInstance, run_id: str) -> None:
 
 
 def tell_of_crash(instance: DagsterInstance, run_id: str, exit_code: int) -> int:
-    """Tell Dagster that a run's process has died, unless the run has ended; one that was to end is canceled by that."""
+    """Tell Dagster that a run's process has died; its storage may be away for a while."""
     for _ in range(_TRIES):
         try:
-            _tell_of_crash(instance, run_id, exit_code)
+            run = instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                books.tell_of_crash(instance, run, books.explanation(run_id, exit_code))
         except Exception:  # noqa: BLE001 - whatever a storage raises that is away
             traceback.print_exc()
             time.sleep(1)
@@ -127,17 +128,6 @@ def tell_of_crash(instance: DagsterInstance, run_id: str, exit_code: int) -> int
             instance.dispose()
             return 0
     return 1
-
-
-def _tell_of_crash(instance: DagsterInstance, run_id: str, exit_code: int) -> None:
-    found = instance.get_run_by_id(run_id)
-    if found is None or found.is_finished:
-        return
-    instance.report_engine_event(get_run_crash_explanation(f"Run execution process for {run_id}", exit_code), found)
-    if found.status == DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(found)
-    else:
-        instance.report_run_failed(found)
 
 
 def error_text() -> str:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
@@ -16,6 +17,7 @@ from spike_assets.defs.launcher.wire import BEGUN, GO, GoneError, Message
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """Has libraries start no threads when they are imported; runs do not get to see it."""
 _ANSWER_SECONDS = 30.0
+_END_SECONDS = 2.0
 """How long a server that runs may take to fork."""
 
 
@@ -50,16 +52,16 @@ class WarmServer:
             self._socket.settimeout(patience)
             answer = wire.receive(self._socket)
         except GoneError:
-            self.close()
+            self.end()
             raise NotWarmError(
                 "the warm server ended while it loaded the definitions; the log has its last words"
             ) from None
         except TimeoutError:
-            self.close()
             self._process.kill()
+            self.end()
             raise NotWarmError(f"the warm server did not load the definitions within {patience:.0f} s") from None
         if "failed" in answer:
-            self.close()
+            self.end()
             raise NotWarmError(f"the warm server could not load the definitions: {answer['failed']}")
         self.process = Process(**answer["ready"])
 
@@ -102,6 +104,12 @@ class WarmServer:
         """Let it end, behind the runs that it has forked."""
         self._socket.close()
 
+    def end(self) -> None:
+        """Let it end, and wait for that as long as a server may take which has no runs any more."""
+        self.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+
     def has_ended(self) -> bool:
         """Tell whether its process has ended; has to be asked once it has, lest something of it stay."""
         return self._process.poll() is not None
@@ -138,13 +146,15 @@ class WarmServers:
     def close(self) -> None:
         """Let the server end."""
         with self._lock:
-            if self._server:
-                self._retire(self._server)
+            for server in [*self._closed, *filter(None, [self._server])]:
+                server.end()
+            self._server, self._closed = None, []
 
     def _of(self, repository: RepositoryPythonOrigin, start: Callable[[], WarmServer]) -> WarmServer:
         with self._lock:
             if self._server and (self._server.repository != repository or self._server.has_ended()):
                 self._retire(self._server)
+            self._closed = [each for each in self._closed if not each.has_ended()]
             if self._server is None:
                 self._server = start()
             return self._server
@@ -157,4 +167,4 @@ class WarmServers:
     def _retire(self, server: WarmServer) -> None:
         self._server = None
         server.close()
-        self._closed = [each for each in [*self._closed, server] if not each.has_ended()]
+        self._closed.append(server)

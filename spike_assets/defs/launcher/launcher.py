@@ -14,6 +14,7 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from spike_assets.defs.launcher import books
 from spike_assets.defs.launcher.client import NotWarmError, WarmServer, WarmServers
 from spike_assets.defs.launcher.process import Worker
 from spike_assets.errors import PermanentError
@@ -121,10 +122,13 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "it runs on another machine, and is not asked after")
         if worker.process.lives or worker.server.lives:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(
-            WorkerStatus.FAILED,
-            f"its process (pid {worker.process.pid}) has died, and so has the server that would have told",
+        found = self._instance.get_run_by_id(run.run_id)
+        died = (
+            f"The run's process (pid {worker.process.pid}) has died, and so has the server that would have told of it"
         )
+        if found is not None and not found.is_finished:
+            books.tell_of_crash(self._instance, found, died)
+        return CheckRunHealthResult(WorkerStatus.FAILED, died)
 
     def join(self, timeout: int = 30) -> None:
         """Wait until no run is under way."""
