@@ -15,7 +15,7 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG, WILL_RETRY_TAG
 from spike_assets.cli.children import Child
 from spike_assets.defs.launcher.process import Process, Worker
 from spike_assets_tests.defs.launcher import cheap
-from spike_assets_tests.defs.launcher.launching import UNDER_WAY, Runs, environment, prepare, until
+from spike_assets_tests.defs.launcher.launching import UNDER_WAY, UNFINISHED, Runs, environment, prepare, until
 
 AT_ONCE = 4
 RETRIES = 2
@@ -91,7 +91,7 @@ class Storm:
 
     def settle(self) -> None:
         """Wait until every run has ended, and every run that was to be tried again was."""
-        until(lambda: not self._in(*UNDER_WAY, dg.DagsterRunStatus.QUEUED) and not self._to_retry(), self._log)
+        until(lambda: not self._in(*UNFINISHED) and not self._to_retry(), self._log)
 
     def _act(self, act: str, chance: random.Random) -> bool:
         """Do something; False while there is nothing that it could be done to."""
@@ -121,7 +121,7 @@ class Storm:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
 
     def _to_retry(self) -> bool:
-        """Whether a run has failed that Dagster has said it will try again, and has not yet."""
+        """Whether a run has failed that Dagster will try again, and has not yet."""
         runs = self.instance.get_runs()
         parents = {run.parent_run_id for run in runs}
         return any(will_retry(run) and run.run_id not in parents for run in runs)
@@ -166,8 +166,8 @@ class Storm:
 
 
 def will_retry(run: dg.DagsterRun) -> bool:
-    """Tell whether Dagster has said that it will try a run again."""
-    return run.tags.get(WILL_RETRY_TAG) == "true"
+    """Tell whether Dagster will try a run again, or has not yet said whether it will."""
+    return run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(WILL_RETRY_TAG) != "false"
 
 
 def at_once(records: Sequence[dg.RunRecord]) -> int:
