@@ -1,11 +1,15 @@
 """The launcher's side of the warm server: it runs, is asked, and is replaced when it died or its sources changed."""
 
+import logging
 import os
 import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar, Self
+from weakref import WeakKeyDictionary
 
+from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
 from dagster._serdes import serialize_value
@@ -19,6 +23,10 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 _ANSWER_SECONDS = 30.0
 _END_SECONDS = 2.0
 """How long a server that runs may take to fork."""
+
+
+LOG = logging.getLogger("dagster.launcher")
+"""One of Dagster's: the daemon and the webserver show what it is told."""
 
 
 class NotWarmError(Exception):
@@ -116,7 +124,16 @@ class WarmServer:
 
 
 class WarmServers:
-    """The server of one launcher: started when it is first needed."""
+    """The server of one Dagster instance in this process: started when it is first needed."""
+
+    _all: ClassVar[WeakKeyDictionary[DagsterInstance, Self]] = WeakKeyDictionary()
+    _all_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def of(cls, instance: DagsterInstance) -> Self:
+        """Give those of an instance: the same to all its launchers; threads that launch at once make several."""
+        with cls._all_lock:
+            return cls._all.setdefault(instance, cls())
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,8 +151,9 @@ class WarmServers:
         server = self._of(repository, start)
         try:
             server.launch(request, write)
-        except _StaleError:
+        except _StaleError as why:
             self._drop(server)
+            LOG.info("another warm server is started: %s", why)
             again = self._of(repository, start)
             try:
                 again.launch(request, write)

@@ -1,6 +1,5 @@
 """Dagster's run launcher over the warm server: launches, ends and looks after runs."""
 
-import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from spike_assets.defs.launcher import books
-from spike_assets.defs.launcher.client import NotWarmError, WarmServer, WarmServers
+from spike_assets.defs.launcher.client import LOG, NotWarmError, WarmServer, WarmServers
 from spike_assets.defs.launcher.process import Worker
 from spike_assets.errors import PermanentError
 
@@ -23,8 +22,6 @@ TESTED = ("1.13.27",)
 """The Dagster releases that the tests pass on. What a launcher does is not public, and may change in the next one."""
 
 LOCATION = "spike"
-
-_LOG = logging.getLogger(__name__)
 
 
 class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
@@ -44,7 +41,6 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             )
         self._location = location
         self._inst_data = inst_data
-        self._servers = WarmServers()
         self._stock = DefaultRunLauncher()
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -66,6 +62,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     def register_instance(self, instance: DagsterInstance) -> None:
         """Take the instance whose runs are launched."""
         super().register_instance(instance)
+        self._servers = WarmServers.of(instance)
         self._stock.register_instance(instance)
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -74,7 +71,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         try:
             self._launch_warm(run)
         except NotWarmError as error:
-            _LOG.warning("run %s is launched as Dagster does by itself, in seconds: %s", run.run_id, error)
+            LOG.warning("run %s is launched as Dagster does by itself, in seconds: %s", run.run_id, error)
             self._instance.report_engine_event(
                 f"Not launched warm, but as Dagster does by itself, in seconds: {error}", run, cls=type(self)
             )
@@ -140,4 +137,5 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
 
     def dispose(self) -> None:
         """Let the warm server end, behind its last run."""
-        self._servers.close()
+        if self.has_instance:
+            self._servers.close()
