@@ -38,8 +38,8 @@ SECRET = "whsec_" + base64.b64encode(b"f" * 32).decode()
 CHANNEL = "desk"
 NAMES = tuple(GRIDS)[:16]
 HISTORY = 1000
-"""Candles before the first tick: what is loaded behind them changes none of the young, of which anybody would hear. (The
-last bits of an ATR remember 500 candles.)"""
+"""Candles before the first tick: what is loaded behind them changes none of the young, of which anybody would hear.
+(The last bits of an ATR remember 500 candles.)"""
 OLDER = 300
 """Candles before these, which a backfill brings meanwhile."""
 AFTER_CLOSE = timedelta(minutes=5)
