@@ -26,9 +26,9 @@ def rollback(names: tuple[Granularity, ...], to: datetime, candles: bool, yes: b
     """Remove what was derived after a time, and rebuild it.
 
     ATR, events, features and alerts of candles that closed after it are removed in one transaction and computed anew
-    from the stored candles; with --candles these are fetched again first, for when the broker's were bad. Nobody is
-    told anything twice; what was told and is not true any more is taken back by the next pass. Passes of the
-    granularity wait meanwhile. Interrupted, the same command goes on, and so does the next pass.
+    from the stored candles; with --candles these are fetched again too, for when the broker's were bad. Nobody is told
+    anything twice; what was told and is not true any more is taken back by the next pass. Passes of the granularity
+    wait meanwhile. Interrupted, the same command goes on; so does the next pass with what is to be computed.
     """
     granularity = names[0]
     pipeline = Pipeline.from_settings(load_settings())
