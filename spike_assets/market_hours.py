@@ -140,6 +140,7 @@ def _in_cron(field: str, value: int) -> bool:
     return field == "*" or str(value) in field.split(",")
 
 
+@lru_cache(maxsize=64)
 def nth_candle_before(granularity: Granularity, time: datetime, n: int) -> datetime:
     """Give the open of the n-th candle that the market can make before `time`; the first is the newest."""
     if n < 1:

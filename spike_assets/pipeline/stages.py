@@ -32,8 +32,10 @@ STAGES: tuple[Stage, ...] = (ATR_STAGE, EVENTS_STAGE, FEATURES_STAGE, ALERTS_STA
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_PREVIOUS_CANDLE = 100
-"""A first guess of how far back an instrument's previous candle lies, in candles: over a weekend, for H1."""
+_CANDLES_BEFORE = 2
+"""How many candles before a stretch are read at first: where none is missing, one would do."""
+_FARTHER = 100
+"""How many candles are read at least where that was too few."""
 
 _BLIND_AFTER_EVENTS = features_core.LOOKBACK_EVENTS + 2
 """Behind how many events no feature can see a change before them."""
@@ -60,7 +62,7 @@ def _atr(session: Session, granularity: Granularity, todo: Sequence[Stretch], pe
         warm = found.other["instrument"][found.other["atr"].notna()]
         return {s.instrument for s in todo} - set(warm)
 
-    found = _read_around(session, granularity, todo, read, short, _PREVIOUS_CANDLE * granularity.step)
+    found = _read_around(session, granularity, todo, read, short, _previous(granularity))
     rows = atr_core.atr(found.candles, period, found.other)
     rows = rows[_inside(rows, todo)]
     # While there is no ATR, equal rows do not mean an equal sum of true ranges.
@@ -81,7 +83,7 @@ def _events(session: Session, granularity: Granularity, todo: Sequence[Stretch])
         before = ~_inside(found.candles, todo)
         return {s.instrument for s in todo} - set(found.candles["instrument"][before])
 
-    found = _read_around(session, granularity, todo, read, short, _PREVIOUS_CANDLE * granularity.step)
+    found = _read_around(session, granularity, todo, read, short, _previous(granularity))
     rows = events_core.events(found.candles, _row_for_row(found.candles, found.other), granularity)
     return Work(rows[_inside(rows, todo)], _last_behind(found.candles, todo))
 
@@ -104,7 +106,7 @@ def _features(session: Session, granularity: Granularity, todo: Sequence[Stretch
         histories = _histories(granularity, found, busy)
         return {s.instrument for s in busy if not _has_its_history(s, histories[s.instrument])}
 
-    found = _read_around(session, granularity, busy, read, short, granularity.lookback)
+    found = _read_around(session, granularity, busy, read, short, lambda _: granularity.lookback)
     histories = _histories(granularity, found, busy)
     last_runs = [Span(s.instrument, histories[s.instrument].last_event_before(s.start), s.start) for s in busy]
     known = session.data.read(granularity, FEATURES, last_runs, ["instrument", "time", "pattern_run"])
@@ -125,10 +127,11 @@ def _read_around(
     todo: Sequence[Stretch],
     read: Callable[[Sequence[Span]], _Read],
     short: Callable[[_Read], set[str]],
-    guess: timedelta,
+    guess: Callable[[datetime], timedelta],
 ) -> _Read:
     """Read from before the stretches to their end; further back for those that come out short, while there is more."""
-    back = {s.instrument: guess for s in todo}
+    guesses = {start: guess(start) for start in {s.start for s in todo}}
+    back = {s.instrument: guesses[s.start] for s in todo}
     while True:
         reach = [Span(s.instrument, s.start - back[s.instrument], s.end) for s in todo]
         found = read(reach)
@@ -141,7 +144,12 @@ def _read_around(
             }
         if not wanting:
             return found
-        back |= {instrument: back[instrument] * 4 for instrument in wanting}
+        back |= {instrument: max(back[instrument] * 4, _FARTHER * granularity.step) for instrument in wanting}
+
+
+def _previous(granularity: Granularity) -> Callable[[datetime], timedelta]:
+    """Give a guess of how far back of a time an instrument's previous candle lies."""
+    return lambda start: start - market_hours.nth_candle_before(granularity, start, _CANDLES_BEFORE)
 
 
 def _row_for_row(candles: pd.DataFrame, atr: pd.DataFrame) -> pd.DataFrame:
