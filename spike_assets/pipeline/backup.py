@@ -93,6 +93,11 @@ def restore(
         session = stack.enter_context(store.restoring(deadline, _RESTORE, manifest.schema_version))
         session.keep(MEANING)
         with session.transaction():
+            if not session.held_at(manifest.schema_version):
+                raise StoreLockedError(
+                    f"{store.url} was opened by another process, which changed its schema; nothing was restored, stop"
+                    " all that opens it, the dashboard too, and restore into a new database"
+                )
             if replace:
                 _empty(session, places, store.url, now)
             require_empty(store, session.whole, places, "give a new database, or --replace what it holds")

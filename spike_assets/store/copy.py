@@ -43,7 +43,7 @@ def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lam
         )
     with here.reading(deadline, _PURPOSE) as read, there.writing(deadline, _PURPOSE) as write:
         require_rows(here, read.whole)
-        _require_known(there, write.whole)
+        require_known(there, write.whole)
         write.keep(MEANING)
         with write.transaction():
             require_empty(there, write.whole, PLACES, "give a new database")
@@ -52,16 +52,17 @@ def copy(here: Store, there: Store, deadline: Deadline, progress: Progress = lam
 
 def require_rows(store: Store, whole: Whole) -> None:
     """Raise `StoreError` where a store has nothing that could be moved, or more than this release knows."""
-    _require_known(store, whole)
+    require_known(store, whole)
     if not any(whole.count(place) for place in PLACES):
         raise StoreError(f"{store.url} is empty; there is nothing to copy or to back up")
 
 
-def _require_known(store: Store, whole: Whole) -> None:
+def require_known(store: Store, whole: Whole) -> None:
+    """Raise `StoreError` where a newer release may have added what this one would leave behind."""
     if not whole.is_known():
         raise StoreError(
-            f"{store.url} was brought up to date by a newer release of spike, whose additions a copy by this one would"
-            " lose; nothing was changed, copy with that release"
+            f"{store.url} was brought up to date by a newer release of spike, whose additions this one would lose;"
+            " nothing was changed, do it with that release"
         )
 
 

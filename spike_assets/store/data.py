@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spike_assets.granularity import Granularity
+from spike_assets.granularity import EARLIEST, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.store.engine import Connection
 from spike_assets.store.pending import Mark
@@ -168,9 +168,12 @@ class Data:
 
     def newest(self, granularity: Granularity, instruments: Sequence[str], since: datetime) -> dict[str, datetime]:
         """Give the open of each instrument's newest candle; `since` is a guess that spares reading older ones."""
-        found = self._ends(granularity, "MAX", "WHERE time >= ?", [since])
-        if any(instrument not in found for instrument in instruments):
-            found = self._ends(granularity, "MAX", "", [])
+        found: dict[str, datetime] = {}
+        # One that has been silent for long must not have everybody's history read.
+        for reach in (since, since - granularity.lookback, since - 12 * granularity.lookback, EARLIEST):
+            found |= self._ends(granularity, "MAX", "WHERE time >= ?", [reach])
+            if all(instrument in found for instrument in instruments):
+                break
         return {instrument: found[instrument] for instrument in instruments if instrument in found}
 
     def oldest(self, granularity: Granularity) -> dict[str, datetime]:
@@ -302,6 +305,8 @@ def content_hash(table: Table, rows: pd.DataFrame) -> str:
         if name in table.bookkeeping:
             continue
         values = comparable(rows[name], column)
+        if column.nullable and column.kind != "float":  # NULL is not empty text, nor -1
+            digest.update(rows[name].isna().to_numpy().tobytes())
         if values.dtype == object:
             digest.update("\0".join(values.tolist()).encode())
         else:

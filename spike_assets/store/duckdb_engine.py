@@ -40,17 +40,28 @@ def _changed(path: Path) -> str:
     return f"{found.st_mtime_ns}/{found.st_size}"
 
 
+def _readable(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]] | pd.DataFrame:
+    """Give a frame as DuckDB takes it in least time: as plain arrays, where no NULL has to be told but NaN."""
+    if any(column.nullable and column.kind != "float" for column in columns):
+        # Of objects without a frame DuckDB guesses the type by samples, and fails where they are all None.
+        return pd.DataFrame({column.name: _series(column, frame[column.name]) for column in columns}, copy=False)
+    return {column.name: _array(column, frame[column.name]) for column in columns}
+
+
+def _series(column: Column, values: "pd.Series[Any]") -> "pd.Series[Any]":
+    if column.kind in ("text", "uuid"):
+        text = values.to_numpy(dtype=object, copy=True)
+        text[pd.isna(text)] = None
+        return pd.Series(text, dtype=object)
+    return values.reset_index(drop=True)
+
+
 def _array(column: Column, values: "pd.Series[Any]") -> npt.NDArray[Any]:
-    """Give a column as DuckDB reads arrays: NaN, NaT and None are NULL, times are UTC. A mask it would not see."""
     if column.kind == "time":
-        return values.to_numpy(dtype="datetime64[us]")
+        return values.to_numpy(dtype="datetime64[us]")  # UTC, and so is the session
     if column.kind == "float":
         return values.to_numpy(dtype="float64", na_value=np.nan)
-    if column.kind in ("int", "bool") and not column.nullable:
-        return values.to_numpy()
-    objects = values.to_numpy(dtype=object, copy=True)
-    objects[pd.isna(objects)] = None
-    return objects
+    return values.to_numpy(dtype=object if column.kind in ("text", "uuid") else None)
 
 
 class DuckDBConnection:
@@ -81,8 +92,8 @@ class DuckDBConnection:
         return plain(columns, arrays)
 
     def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:
-        """Make a frame readable as `name`: as plain arrays, which DuckDB takes in less time than a frame."""
-        self._connection.register(name, {column.name: _array(column, frame[column.name]) for column in columns})
+        """Make a frame readable as `name`."""
+        self._connection.register(name, _readable(columns, frame))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -174,6 +185,11 @@ class DuckDBEngine:
 
     def _open(self, *, write: bool) -> duckdb.DuckDBPyConnection:
         existed = self.exists()
+        if not existed and self._log_bytes():
+            raise StoreError(
+                f"{self.path} is not there, its log {self._log.name} is, and has what was written last; put the file"
+                " back beside it, or move the log away too, to where the file went"
+            )
         try:
             return duckdb.connect(str(self.path), read_only=not write, config=_CONFIG)
         except duckdb.Error:

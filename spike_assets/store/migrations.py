@@ -45,6 +45,12 @@ def version(connection: Connection) -> int:
     return int(newest["version"].iloc[0])
 
 
+def held_at(connection: Connection, schema: int) -> bool:
+    """Tell, inside a transaction, whether an open database is at a schema version; until it ends it stays there."""
+    connection.claim(_CLAIM)
+    return version(connection) == schema
+
+
 def migrate(engine: Engine, connection: Connection, to: int | None = None) -> None:
     """Bring an open database to `LATEST`, or `to` a version. A newer one is left as it is: migrations are additive.
 

@@ -16,7 +16,7 @@ from spike_assets.deadline import Deadline
 from spike_assets.errors import StoreError
 from spike_assets.granularity import GRANULARITIES, Granularity
 from spike_assets.market_hours import Window
-from spike_assets.store.copy import move
+from spike_assets.store.copy import move, require_known
 from spike_assets.store.folder import new_folder
 from spike_assets.store.ops_tables import DELIVERIES, OUTBOX, PASSES
 from spike_assets.store.outbox import UNSAID
@@ -90,6 +90,7 @@ def prune(
             stack.enter_context(store.changing(granularity, deadline, _PURPOSE))
         session = stack.enter_context(store.writing(deadline, _PURPOSE))
         stack.enter_context(session.transaction())
+        require_known(store, session.whole)
         session.outbox.claim()
         found = _old(session, before, granularities)
         counted = _counted(session, found)

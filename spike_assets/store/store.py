@@ -61,6 +61,10 @@ class Session:
         with self._connection.transaction(), self.pending.gathered():
             yield
 
+    def held_at(self, schema: int) -> bool:
+        """Tell, inside a transaction, whether the store is at a schema version; until it ends it stays there."""
+        return migrations.held_at(self._connection, schema)
+
     def keep(self, name: str, *, shared: bool = False) -> bool:
         """Keep out others who keep the same, until the session ends; those who share it let one another in.
 

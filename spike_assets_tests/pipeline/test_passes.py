@@ -2,8 +2,10 @@
 
 import json
 import logging
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +19,12 @@ from spike_assets.pipeline import PassResult, Pipeline, process, records
 from spike_assets.pipeline.passes import MOST_CANDLES
 from spike_assets.pipeline.records import last_processed
 from spike_assets.sources.base import Fetched
+from spike_assets.sources.simulated import SimulatedSource
+from spike_assets.store import open_store
 from spike_assets.store.ops import State
 from spike_assets.store.ops_tables import PASSES
-from spike_assets.store.store import Store
+from spike_assets.store.store import TIDYING, Store
+from spike_assets.store.tables import CANDLES
 from spike_assets_tests.pipeline.markets import (
     NAMES,
     SOON,
@@ -409,3 +414,30 @@ def test_a_crash_at_any_commit_is_made_good_by_the_next_pass(before: bool) -> No
         assert hashes(pipeline, H1) == expected
         assert state(pipeline).last_processed == end
     assert crashes >= 5
+
+
+def test_a_pass_leaves_a_log_that_a_thread_writes_into_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "spike.duckdb"
+    pipeline = make_pipeline(SimulatedSource(), path, ("EUR_USD",), warmup=30)
+    process(pipeline, H1, now=hour(20) + SOON)
+    for thread in [one for one in threading.enumerate() if one.name == TIDYING]:
+        thread.join()
+    assert not path.with_name("spike.duckdb.wal").exists()
+    with pipeline.store.reading(FOREVER) as session:
+        assert session.data.count(H1, CANDLES) == 31
+
+
+def test_a_log_that_cannot_be_written_into_the_file_is_told_of_and_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "spike.duckdb"
+    store = open_store(str(path))
+    with store.writing(FOREVER, "a test") as session, session.transaction():
+        session.ops.write_state(H1, State())
+    path.rename(tmp_path / "elsewhere")
+    with caplog.at_level(logging.INFO, "spike_assets.store.store"):
+        store.tidy_soon()
+        for thread in [one for one in threading.enumerate() if one.name == TIDYING]:
+            thread.join()
+    assert "was not tidied up, the next pass comes to it" in caplog.text
+    assert path.with_name("spike.duckdb.wal").stat().st_size

@@ -18,7 +18,8 @@ from spike_assets.deadline import Deadline
 from spike_assets.errors import SpikeError, StoreError, StoreLockedError, StoreUnavailableError
 from spike_assets.store.duckdb_engine import DuckDBEngine
 from spike_assets.store.engine import Connection
-from spike_assets.store.tables import CANDLES, Column
+from spike_assets.store.rows import typed
+from spike_assets.store.tables import CANDLES, SQL_TYPES, Column
 from spike_assets_tests.processes import CONTEXT, PATIENCE, become_nobody, die, finished, run, start, told
 from spike_assets_tests.support import FOREVER
 
@@ -339,6 +340,54 @@ def test_death_at_the_first_opening(path: Path) -> None:
     assert run(create_and_die, path) == -9
     assert os.listdir(path.parent)  # noqa: PTH208 - just that there is something
     write(path, ONE)
+    assert read(path) == [1]
+
+
+KINDS = (
+    Column("word", "text", "", null="maybe"),
+    Column("flag", "bool", "", null="maybe"),
+    Column("number", "int", "", null="maybe"),
+    Column("share", "float", "", null="maybe"),
+    Column("moment", "time", "", null="maybe"),
+)
+ONE_OF_EACH = ("x", True, 2**62, 0.1, datetime(2025, 3, 10, 5, 0, 0, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("n", [1, 1_999, 2_000, 50_000])
+@pytest.mark.parametrize("there", [False, True])
+def test_frames_of_any_size_are_loaded_whatever_of_them_is_null(path: Path, n: int, there: bool) -> None:
+    """DuckDB guesses what objects are by samples: a single value may be anywhere, and need not be like the others."""
+    missing = np.ones(n, dtype=bool)
+    missing[n * 2 // 3] = not there
+    arrays = {
+        column.name: np.ma.masked_array(np.full(n, value), mask=missing)
+        for column, value in zip(
+            KINDS, ("x", True, 2**62, 0.1, np.datetime64(ONE_OF_EACH[4].replace(tzinfo=None))), strict=True
+        )
+    }
+    with DuckDBEngine(path).connect(FOREVER, "a test", write=True) as connection:
+        connection.execute(f"CREATE TABLE t ({', '.join(f'{c.name} {SQL_TYPES[c.kind]}' for c in KINDS)})")
+        connection.load("given", KINDS, typed(KINDS, arrays))
+        connection.execute(f"INSERT INTO t SELECT {', '.join(c.name for c in KINDS)} FROM given")  # noqa: S608
+        assert connection.rows("SELECT COUNT(*) AS n FROM t", N) == [(n,)]
+        some = "SELECT * FROM t WHERE COALESCE(word, 'no') = 'x' OR flag OR number > 0 OR share > 0 OR moment > '2000-01-01'"
+        assert connection.rows(some, KINDS) == ([ONE_OF_EACH] if there else [])
+
+
+def test_a_log_without_its_file_is_not_thrown_away(path: Path) -> None:
+    """DuckDB would make a new file, and remove the log with what was committed last."""
+    write(path, ONE)
+    log = path.with_name(path.name + ".wal")
+    assert log.stat().st_size
+    path.rename(path.with_name("kept.duckdb"))
+    for writing in (True, False):
+        assert str(complaint(path, write=writing)) == (
+            f"{path} is not there, its log {log.name} is, and has what was written last; put the file back beside it,"
+            " or move the log away too, to where the file went"
+        )
+    with pytest.raises(StoreError, match="put the file back"):
+        DuckDBEngine(path).tidy(FOREVER)
+    path.with_name("kept.duckdb").rename(path)
     assert read(path) == [1]
 
 

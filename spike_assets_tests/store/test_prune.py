@@ -20,6 +20,7 @@ from spike_assets.store.whole import Place
 from spike_assets_tests.alerts.desk import Desk, Fault
 from spike_assets_tests.pipeline.markets import hour
 from spike_assets_tests.store.filled import everything
+from spike_assets_tests.store.later import bring_up_to_date
 from spike_assets_tests.support import FOREVER, MemoryEngine, hashes
 
 EUR, GBP, CHF = "EUR_USD", "GBP_USD", "EUR_CHF"
@@ -125,3 +126,12 @@ def test_what_did_not_arrive_in_the_archive_is_not_removed(tmp_path: Path, monke
         prune(store, cut, ALL, tmp_path / "old", desk.now + AFTER)
     assert rows(store) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_newer_release_added_is_not_left_out_of_the_archive(tmp_path: Path) -> None:
+    desk = played(Store(MemoryEngine()))
+    store, cut = bring_up_to_date(desk.pipeline.store), desk.now + timedelta(hours=1)
+    before = rows(store)
+    with pytest.raises(StoreError, match="whose additions this one would lose; nothing was changed"):
+        prune(store, cut, ALL, tmp_path / "old", desk.now + AFTER)
+    assert rows(store) == before

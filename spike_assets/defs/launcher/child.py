@@ -23,6 +23,7 @@ from spike_assets.defs.launcher import books, wire
 from spike_assets.defs.launcher.process import LOOK, Process
 from spike_assets.defs.launcher.warmth import Warmth
 from spike_assets.defs.launcher.wire import BEGUN, GO, GoneError, Message
+from spike_assets.store.store import TIDYING
 
 _EVERY_SECONDS = 5.0
 """How often it looks by itself: whoever ended the run may be on another machine."""
@@ -38,6 +39,9 @@ def leave(work: Callable[[], int]) -> Never:
     except BaseException:  # noqa: BLE001 - told, and then there is nobody to hand it to
         traceback.print_exc()
     finally:
+        for thread in threading.enumerate():
+            if thread.name == TIDYING:
+                thread.join()  # as at any process's end
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
