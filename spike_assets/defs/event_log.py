@@ -9,7 +9,6 @@ take over at any time. Beyond one machine the event log belongs into Postgres.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as db
@@ -17,23 +16,16 @@ from dagster import EventLogEntry
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 from dagster._time import datetime_from_timestamp
 
-_BUSY_SECONDS = 60
+from spike_assets.defs.sqlite import OpenConnections
 
 
-class SqliteEventLog(ConsolidatedSqliteEventLogStorage):
+class SqliteEventLog(OpenConnections, ConsolidatedSqliteEventLogStorage):
     """The consolidated SQLite event log, on connections that stay open."""
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._batch = threading.local()
         self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
-
-    @cached_property
-    def _engine(self) -> db.Engine:
-        engine = db.create_engine(self._conn_string, connect_args={"timeout": _BUSY_SECONDS})
-        # With a write-ahead log this never corrupts; a power cut may cost the last events.
-        db.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
-        return engine
 
     @contextmanager
     def _connect(self) -> Iterator[db.Connection]:
@@ -42,7 +34,7 @@ class SqliteEventLog(ConsolidatedSqliteEventLogStorage):
         if batch is not None:
             yield batch
             return
-        with self._engine.begin() as connection:
+        with self.connect() as connection:
             yield connection
 
     def has_table(self, table_name: str) -> bool:
@@ -74,4 +66,4 @@ class SqliteEventLog(ConsolidatedSqliteEventLogStorage):
     def dispose(self) -> None:
         """Close the connections."""
         super().dispose()  # type: ignore[no-untyped-call]
-        self._engine.dispose()
+        self.close()

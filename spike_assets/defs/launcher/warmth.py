@@ -60,6 +60,7 @@ def _use(instance: DagsterInstance, repository: ReconstructableRepository) -> No
     for job in repository.get_definition().get_all_jobs():
         create_execution_plan(repository.get_reconstructable_job(job.name))
     instance.get_run_by_id(NOBODY)
+    _ = instance.compute_log_manager
     instance.all_logs(NOBODY)
 
 

@@ -60,6 +60,17 @@ def test_runs_are_forked_off_one_server_and_say_so(runs: Runs) -> None:
     assert cheap.noted(runs.folder)[first] == [("began", one.process.pid, 1), ("ended", one.process.pid, 1)]
 
 
+def test_the_server_has_nothing_open_that_a_run_would_share(runs: Runs) -> None:
+    run_id = runs.launch("quick")
+    assert runs.status(run_id) == "SUCCESS"
+    server = runs.worker(run_id).server
+    until(lambda: not runs.worker(run_id).process.lives)
+    opened = [str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()]
+    kinds = {re.sub(r"\d+", "N", each) for each in opened[3:]}  # behind stdin, stdout and stderr
+    assert kinds <= {"socket:[N]", "anon_inode:[eventpoll]", "anon_inode:[pidfd]"}
+    assert sum(each.startswith("socket") for each in opened) == 1
+
+
 def test_many_at_once(runs: Runs, hold: Path) -> None:
     ids = [runs.launch("held") for _ in range(6)]
     assert len({runs.worker(run_id).process.pid for run_id in ids}) == 6
