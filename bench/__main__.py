@@ -62,18 +62,18 @@ and written; it computes less than spike does, and finds no late candle.
 
 _ATR = """\
 One instrument's ATR of 140,000 candles, and of one candle more. TA-Lib has no state: for one more it is given 500
-candles, which is near the same number and not the same bits. talipp keeps its state in the object, so for a new process
-the first column is the price of the second.
+candles, which is near the same number and not the same bits. talipp keeps its state in the object, so for a new
+process the first column is the price of the second.
 """
 
 _GROWTH = f"""\
-Passes with one new candle per instrument, {instruments.HISTORY:,} candles each stored before, in a process of their own;
-instruments beyond the 29 are made up. Postgres 15 on the same machine, with fsync.
+Passes with one new candle per instrument, {instruments.HISTORY:,} candles each stored before, in a process of their
+own; instruments beyond the 29 are made up. Postgres 15 on the same machine, with fsync.
 """
 
 _LAUNCHES = """\
-Milliseconds in a running `spike up`, 29 instruments, as Dagster tells them: from the launch of a run to its success, of a run
-alone and of four at once (one of each granularity). *Dagster's own settings*: no `dagster.yaml` but for telemetry.
+Milliseconds in a running `spike up`, 29 instruments, as Dagster tells them: from the launch of a run to its success, of
+a run alone and of four at once (one of each granularity). *Dagster's own settings*: a `dagster.yaml` without any.
 """
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
