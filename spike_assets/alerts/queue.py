@@ -41,6 +41,8 @@ class Occasion:
         Whether a live pass is at it, rather than a backfill, a reconcile or a rebuild.
     rebuilding
         Whether alerts change because settings or formulas did, rather than candles.
+    live_since
+        When the first live pass was; None before it.
     told_from
         From which candle time on nobody was told yet, by a live pass; None before the first one.
     """
@@ -48,6 +50,7 @@ class Occasion:
     now: datetime
     live: bool
     rebuilding: bool = False
+    live_since: datetime | None = None
     told_from: datetime | None = None
 
 
@@ -147,13 +150,14 @@ def _fresh(
     granularity: Granularity, alerts: pd.DataFrame, policy: Policy, occasion: Occasion
 ) -> list[tuple[str, dict[str, Any]]]:
     """Give the alerts that are news, and those that were missed while nobody was there, with their status."""
-    if occasion.told_from is not None:
-        since = min(occasion.now - policy.age_limit(granularity) - _LONGEST_PAUSE, occasion.told_from)
-    elif occasion.live:
-        # All but the newest candle was loaded to warm up: it is history, however young.
-        since = market_hours.last_closed(granularity, occasion.now).start
-    else:
+    live_since = occasion.live_since or (occasion.now if occasion.live else None)
+    if live_since is None:
         return []  # before the first live pass, a backfill rings nobody's phone
+    # All but the newest candle of that pass was loaded to warm up: it is history, however young, and stays so.
+    since = market_hours.last_closed(granularity, live_since).start
+    if occasion.told_from is not None:
+        young = occasion.now - policy.age_limit(granularity) - _LONGEST_PAUSE
+        since = max(since, min(young, occasion.told_from))
     found = []
     fresh: dict[pd.Timestamp, bool] = {}
     for row in _rows(alerts[alerts["closed_at"] > pd.Timestamp(since)]):

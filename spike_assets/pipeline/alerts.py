@@ -39,7 +39,8 @@ def all_instruments_at_once(pipeline: Pipeline, granularity: Granularity, occasi
         moved = _everything_of(session, granularity, numbers.keep(session, granularity))
         rows = recomputed(session, granularity, window, pipeline.simultaneous_share)
         changes = session.data.replace(granularity, ALERTS, window, rows)
-        on = replace(occasion, told_from=records.told_from(session, granularity))
+        live_since, told_from = records.told(session, granularity)
+        on = replace(occasion, live_since=live_since, told_from=told_from)
         queue.note(session, granularity, window, rows, pipeline.policy, on)
         touched = [mark for mark in marks if mark.from_time < window.end]
         rest = [Mark(m.instrument, window.end, m.to_time, m.began) for m in touched if m.to_time >= window.end]

@@ -197,10 +197,10 @@ def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def told_from(session: Session, granularity: Granularity) -> datetime | None:
-    """Give from which candle time on nobody was told yet, by a live pass; None before the first one."""
+def told(session: Session, granularity: Granularity) -> tuple[datetime | None, datetime | None]:
+    """Give when the first live pass was, and from which candle time on none has told of anything yet; None before."""
     state = _state(session, granularity)
-    return state.last_processed if state.live_since else None
+    return state.live_since, state.last_processed if state.live_since else None
 
 
 def last_processed(session: Session, granularity: Granularity) -> datetime | None:

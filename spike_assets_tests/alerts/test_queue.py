@@ -144,6 +144,23 @@ def test_the_first_live_pass_tells_of_its_newest_candle_only() -> None:
     assert desk.inbox.told() == [("digest", 19, (EUR,))]
 
 
+def test_what_was_history_for_the_first_live_pass_stays_so() -> None:
+    """Whoever looks at it once more, say a backfill of what lies before, tells nobody of it."""
+    desk = Desk(peaks=[(EUR, n) for n in (13, 15, 17, 21)], max_age=timedelta(days=2))
+    for name in NAMES:
+        for n in range(12):
+            desk.omit(name, n)
+    desk.begin(20)
+    assert desk.inbox.received == []
+    for name in NAMES:
+        for n in range(12):
+            desk.calm(name, n)
+    desk.at(22)
+    backfill(desk.pipeline, H1, Window(hour(0), hour(22)))
+    desk.run()
+    assert desk.inbox.told() == [("digest", 21, (EUR,))]
+
+
 # --- age --------------------------------------------------------------------------------------------------------------
 
 

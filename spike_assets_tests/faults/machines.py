@@ -20,7 +20,7 @@ from spike_assets.alerts.policy import Policy
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import H1
 from spike_assets.instruments import GRIDS
-from spike_assets.market_hours import Window, nth_candle_before
+from spike_assets.market_hours import Window, last_closed, nth_candle_before
 from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
@@ -37,9 +37,8 @@ ROOT = Path(__file__).parents[2]
 SECRET = "whsec_" + base64.b64encode(b"f" * 32).decode()
 CHANNEL = "desk"
 NAMES = tuple(GRIDS)[:16]
-HISTORY = 1000
-"""Candles before the first tick: what is loaded behind them changes none of the young, of which anybody would hear.
-(The last bits of an ATR remember 500 candles.)"""
+HISTORY = 600
+"""Candles before the first tick."""
 OLDER = 300
 """Candles before these, which a backfill brings meanwhile."""
 AFTER_CLOSE = timedelta(minutes=5)
@@ -121,7 +120,7 @@ class Site:
     Attributes
     ----------
     first
-        The close up to which there is history.
+        The close of the candle with which it came alive.
     receiver
         Where both send their alerts to.
     """
@@ -145,13 +144,18 @@ class Site:
         """What lies before the history."""
         return Window(nth_candle_before(H1, self.pipeline.history_start, OLDER), self.pipeline.history_start)
 
+    @property
+    def told_from(self) -> datetime:
+        """The candle with which it came alive."""
+        return last_closed(H1, self.first).start
+
     def at(self, now: datetime) -> Pipeline:
         """Give the pipeline at some time of day."""
         return replace(self.pipeline, clock=lambda: now)
 
     def begin(self) -> None:
-        """Load the history, and run the first live pass: from here on somebody is there to be told."""
-        backfill(self.at(self.first), H1, Window(self.pipeline.history_start, self.first))
+        """Load the history, and run the first live pass: from its candle on somebody is there to be told."""
+        backfill(self.at(self.first), H1, Window(self.pipeline.history_start, self.told_from))
         process(self.at(self.first + AFTER_CLOSE), H1, trigger="schedule")
 
     def check(self, now: datetime) -> None:
@@ -176,7 +180,7 @@ class Site:
             assert session.pending.count(H1) == 0
             assert session.ops.unfinished(H1) == []
             assert [session.whole.count(place) for place in PLACES if place.name == "ops.backfills"] == [0]
-            told = session.data.read(H1, ALERTS, Window(self.first, now), ["alert_id"])
+            told = session.data.read(H1, ALERTS, Window(self.told_from, now), ["alert_id"])
             marked = session.outbox.newest(10_000, channel=CHANNEL)
         self.account.close(marked, set(told["alert_id"]), kills)
 
