@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from string import ascii_uppercase
 
-from bench.passes import hours, tidied
+from bench.passes import hours
 from bench.stores import END, pipeline_on
 from spike_assets import market_hours
 from spike_assets.deadline import Deadline
@@ -22,6 +22,7 @@ from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline.backfill import backfill
 from spike_assets_tests.postgres import Server, running
+from spike_assets_tests.support import tidied
 
 COUNTS = (29, 290, 2_900)
 HISTORY = 1_000

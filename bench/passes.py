@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from spike_assets.sources.base import CandleSource, Fetched
 from spike_assets.sources.oanda import OandaSource
 from spike_assets.sources.oanda.client import Client
 from spike_assets.sources.simulated import SimulatedSource
-from spike_assets.store.store import TIDYING
+from spike_assets_tests.support import tidied
 
 
 @dataclass
@@ -62,13 +61,6 @@ def hours(skip: int, n: int) -> list[datetime]:
     """Give the opens of `n` H1 candles behind the stores' history, `skip` of them left out."""
     times = market_hours.candle_times(H1, Window(END, END + timedelta(days=60)))
     return [time.to_pydatetime() for time in times[skip : skip + n]]
-
-
-def tidied() -> None:
-    """Wait for what a pass leaves to a thread: the next one comes an hour later."""
-    for thread in threading.enumerate():
-        if thread.name == TIDYING:
-            thread.join()
 
 
 def bare(path: Path, skip: int, n: int) -> Timings:

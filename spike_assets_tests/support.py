@@ -36,7 +36,7 @@ from spike_assets.store.data import content_hash
 from spike_assets.store.duckdb_engine import DuckDBConnection
 from spike_assets.store.engine import Connection, Engine
 from spike_assets.store.rows import storable
-from spike_assets.store.store import Store
+from spike_assets.store.store import TIDYING, Store
 from spike_assets.store.tables import CANDLES, DERIVED, TABLES
 from spike_assets_tests.oracle import Candle
 from spike_assets_tests.shared_data import SHARED
@@ -210,6 +210,13 @@ class CrashingEngine:
     def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
         with self._inner.connect(deadline, purpose, write=write) as connection:
             yield CrashingConnection(connection, self._plan)
+
+
+def tidied() -> None:
+    """Wait for what passes leave to a thread."""
+    for thread in threading.enumerate():
+        if thread.name == TIDYING:
+            thread.join()
 
 
 def run_window(

@@ -26,7 +26,16 @@ from spike_assets.store.outbox import Delivery, Item
 from spike_assets.store.store import Store
 from spike_assets_tests.oracle import Candle
 from spike_assets_tests.pipeline.markets import SOON, hour
-from spike_assets_tests.support import FOREVER, FrameSource, MemoryEngine, candle_frame, make_pipeline, plain, tables
+from spike_assets_tests.support import (
+    FOREVER,
+    FrameSource,
+    MemoryEngine,
+    candle_frame,
+    make_pipeline,
+    plain,
+    tables,
+    tidied,
+)
 
 NAMES = ("EUR_CHF", "EUR_GBP", "EUR_USD", "GBP_USD")
 HOURS = 90
@@ -172,7 +181,10 @@ class Desk:
         """Run a pass, five minutes after an hour or now."""
         if n is not None:
             self.at(n)
-        return process(self.pipeline, granularity, now=self.now, **how)
+        try:
+            return process(self.pipeline, granularity, now=self.now, **how)
+        finally:
+            tidied()  # what happens, happens when the test says so
 
     def backfill(self, n: int) -> None:
         """Fetch all hours up to one, as somebody does by hand."""

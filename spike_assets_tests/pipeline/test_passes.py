@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store import open_store
 from spike_assets.store.ops import State
 from spike_assets.store.ops_tables import PASSES
-from spike_assets.store.store import TIDYING, Store
+from spike_assets.store.store import Store
 from spike_assets.store.tables import CANDLES
 from spike_assets_tests.pipeline.markets import (
     NAMES,
@@ -52,6 +51,7 @@ from spike_assets_tests.support import (
     plain,
     run_window,
     simulated,
+    tidied,
 )
 
 EVERY = pytest.mark.parametrize("granularity", GRANULARITIES.values(), ids=str)
@@ -420,8 +420,7 @@ def test_a_pass_leaves_a_log_that_a_thread_writes_into_the_file(tmp_path: Path) 
     path = tmp_path / "spike.duckdb"
     pipeline = make_pipeline(SimulatedSource(), path, ("EUR_USD",), warmup=30)
     process(pipeline, H1, now=hour(20) + SOON)
-    for thread in [one for one in threading.enumerate() if one.name == TIDYING]:
-        thread.join()
+    tidied()
     assert not path.with_name("spike.duckdb.wal").exists()
     with pipeline.store.reading(FOREVER) as session:
         assert session.data.count(H1, CANDLES) == 31
@@ -437,7 +436,6 @@ def test_a_log_that_cannot_be_written_into_the_file_is_told_of_and_stays(
     path.rename(tmp_path / "elsewhere")
     with caplog.at_level(logging.INFO, "spike_assets.store.store"):
         store.tidy_soon()
-        for thread in [one for one in threading.enumerate() if one.name == TIDYING]:
-            thread.join()
+        tidied()
     assert "was not tidied up, the next pass comes to it" in caplog.text
     assert path.with_name("spike.duckdb.wal").stat().st_size
