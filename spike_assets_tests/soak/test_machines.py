@@ -114,10 +114,10 @@ def tick_until(running: Fleet, shift: Shift, done: Callable[[], bool], seconds: 
         time.sleep(0.2)
 
 
-def are_done(instance: dg.DagsterInstance, backfills: Sequence[str]) -> bool:
+def ended(instance: dg.DagsterInstance, backfills: Sequence[str]) -> list[str]:
+    """Give how those backfills ended that have."""
     statuses = [found.status.value for one in backfills if (found := instance.get_backfill(one))]
-    assert set(statuses) <= {"REQUESTED", "COMPLETED_SUCCESS", "COMPLETED"}, statuses
-    return statuses == ["COMPLETED_SUCCESS"] * len(backfills)
+    return [status for status in statuses if status.startswith("COMPLETED")]
 
 
 def is_quiet(instance: dg.DagsterInstance) -> bool:
@@ -127,7 +127,7 @@ def is_quiet(instance: dg.DagsterInstance) -> bool:
 
 @pytest.mark.parametrize("daemons", [1, 2])
 def test_all_runs_on_both_at_once(daemons: int, server: Server, tmp_path: Path, record_property: Tell) -> None:
-    """Dagster wants one daemon; with two, spike's tables and messages are the same."""
+    """Dagster wants one daemon: two may launch a run twice, and then call it failed. Tables and messages are right."""
     shift = a_week_ago()
     with ExitStack() as stack:
         database, storage = (stack.enter_context(server.database(empty=empty)) for empty in (False, True))
@@ -147,7 +147,7 @@ def test_all_runs_on_both_at_once(daemons: int, server: Server, tmp_path: Path, 
             keys = [partition_key(H1, open_) for open_ in partition_times(H1, history).to_pydatetime()]
             backfills = [launch_backfill(port, keys[n * BACK : (n + 1) * BACK]) for n, port in enumerate(ports)]
             end = datetime.now(UTC) + HOURS * timedelta(minutes=1)
-            tick_until(running, shift, lambda: datetime.now(UTC) > end and are_done(instance, backfills), 15 * 60)
+            tick_until(running, shift, lambda: datetime.now(UTC) > end and len(ended(instance, backfills)) == 2, 15 * 60)
             tick_until(running, shift, lambda: is_quiet(instance), PATIENCE)
         now = shift(datetime.now(UTC))
         running.tick(now)
@@ -155,7 +155,7 @@ def test_all_runs_on_both_at_once(daemons: int, server: Server, tmp_path: Path, 
         with here.pipeline.store.reading(FOREVER) as session:
             passes = session.queries.passes(H1, 10_000)
         kinds = zip(passes["trigger"], passes["status"], strict=True)
-        ended = Counter(f"{trigger} {status}" for trigger, status in kinds)
+        counted = Counter(f"{trigger} {status}" for trigger, status in kinds)
         runs = Counter(f"{run.job_name} {run.status.value}" for run in instance.get_runs())
         ticks = Counter(
             tick.status.value
@@ -163,8 +163,8 @@ def test_all_runs_on_both_at_once(daemons: int, server: Server, tmp_path: Path, 
             if schedule.name == "h1_schedule"
             for tick in instance.get_ticks(schedule.instigator_origin_id, schedule.selector_id)
         )
-    for name, counted in {"passes": ended, "runs of Dagster": runs, "ticks of its schedule": ticks}.items():
-        record_property(name, ", ".join(f"{count} {what}" for what, count in sorted(counted.items())))
-    assert ended["schedule success"]
-    assert ended["function success"]
+    for name, each in {"passes": counted, "runs of Dagster": runs, "ticks of its schedule": ticks}.items():
+        record_property(name, ", ".join(f"{count} {what}" for what, count in sorted(each.items())))
+    assert counted["schedule success"]
+    assert counted["function success"]
     assert daemons == 2 or not [what for what in runs if not what.endswith(" SUCCESS")], runs
