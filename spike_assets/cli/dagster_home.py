@@ -15,6 +15,9 @@ from spike_assets.settings import Settings
 Pause = Callable[[float], bool]
 """Waits for so many seconds and tells whether to stop; raises where one of those that run has ended."""
 
+BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
+"""Has Dagster store events together that come together: those that say what a run of many partitions intends to do."""
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -66,7 +69,7 @@ def serve(
     require_free(port)
     require_dashboard(settings)
     workspace = str(project_file("workspace.yaml"))
-    environment = {**os.environ, **environment, "DAGSTER_HOME": str(home)}
+    environment = {**BATCHES, **os.environ, **environment, "DAGSTER_HOME": str(home)}
     environment["SPIKE_DAGSTER_URL"] = settings.dagster_url or f"http://{HOST}:{port}"
     with stop_requested() as requested, Children(environment, home) as children:
         say(f"starting the dashboard, the Dagster UI and its daemon (output in {os.path.relpath(home)})")

@@ -15,7 +15,6 @@ from typing import Never
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.events import EngineEventData
 from dagster._grpc.impl import core_execute_run
-from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
@@ -58,7 +57,8 @@ def run(warmth: Warmth, asked: Message, launcher: socket.socket, begun: mmap) ->
     signal.pthread_sigmask(signal.SIG_BLOCK, {LOOK})
     with capture_interrupts():
         wire.send(launcher, {"process": vars(Process.own())})
-        os.environ.update(asked["environment"])
+        for name, value in asked["environment"].items():
+            os.environ.setdefault(name, value)
         instance = warmth.instance
         to_do = instance.get_run_by_id(asked["run_id"])
         if to_do is None or to_do.job_code_origin is None:
@@ -112,8 +112,10 @@ def _watch(instance: DagsterInstance, run_id: str) -> None:
         while not over():
             signal.sigtimedwait({LOOK}, _EVERY_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(instance.run_monitoring_cancel_timeout_seconds or 180)
-        os.kill(os.getpid(), signal.SIGKILL)
+        patience = instance.run_monitoring_cancel_timeout_seconds
+        if patience:
+            time.sleep(patience)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="run-watch", daemon=True).start()
 
@@ -132,8 +134,3 @@ def tell_of_crash(instance: DagsterInstance, run_id: str, exit_code: int) -> int
             instance.dispose()
             return 0
     return 1
-
-
-def error_text() -> str:
-    """Give the exception that is being handled, as Dagster writes it."""
-    return serializable_error_info_from_exc_info(sys.exc_info()).to_string()

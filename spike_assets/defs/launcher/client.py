@@ -21,9 +21,9 @@ from spike_assets.defs.launcher.wire import BEGUN, GO, GoneError, Message
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """Has libraries start no threads when they are imported; runs do not get to see it."""
 _ANSWER_SECONDS = 30.0
-_END_SECONDS = 2.0
 """How long a server that runs may take to fork."""
-
+_END_SECONDS = 2.0
+"""How long one that has no runs may take to end."""
 
 LOG = logging.getLogger("dagster.launcher")
 """One of Dagster's: the daemon and the webserver show what it is told."""
@@ -48,12 +48,16 @@ class WarmServer:
         added = {name: value for name, value in ONE_THREAD.items() if name not in os.environ}
         self._socket, other = wire.pair()
         with other:
-            self._process = subprocess.Popen(
-                [repository.executable_path, "-m", "spike_assets.defs.launcher.server", str(other.fileno())],
-                env=os.environ | added,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[other.fileno()],
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [repository.executable_path, "-m", "spike_assets.defs.launcher.server", str(other.fileno())],
+                    env=os.environ | added,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[other.fileno()],
+                )
+            except OSError as error:
+                self.close()
+                raise NotWarmError(f"{repository.executable_path} cannot be run: {error.strerror}") from None
         told = {"began": began, "added": [*added], "instance": serialize_value(instance), "location": location}
         try:
             wire.send(self._socket, told | {"repository": serialize_value(repository)})
@@ -113,7 +117,7 @@ class WarmServer:
         self._socket.close()
 
     def end(self) -> None:
-        """Let it end, and wait for that as long as a server may take which has no runs any more."""
+        """Let it end, and wait for that, though not for its runs."""
         self.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
@@ -153,7 +157,7 @@ class WarmServers:
             server.launch(request, write)
         except _StaleError as why:
             self._drop(server)
-            LOG.info("another warm server is started: %s", why)
+            LOG.info("%s; another warm server is started", why)
             again = self._of(repository, start)
             try:
                 again.launch(request, write)
@@ -170,7 +174,10 @@ class WarmServers:
 
     def _of(self, repository: RepositoryPythonOrigin, start: Callable[[], WarmServer]) -> WarmServer:
         with self._lock:
-            if self._server and (self._server.repository != repository or self._server.has_ended()):
+            if self._server and self._server.has_ended():
+                LOG.warning("the warm server had ended; another one is started")
+                self._retire(self._server)
+            elif self._server and self._server.repository != repository:
                 self._retire(self._server)
             self._closed = [each for each in self._closed if not each.has_ended()]
             if self._server is None:

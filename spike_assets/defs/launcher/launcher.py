@@ -23,6 +23,9 @@ TESTED = ("1.13.27",)
 
 LOCATION = "spike"
 
+ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
+"""What runs are told unless it is set: events that come together, as those of a range run do, are stored together."""
+
 
 class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     """Launches runs of one code location by forking; those of others as Dagster does, and says so.
@@ -90,7 +93,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 self._instance.get_ref(), self._location, repository, self._instance.code_server_process_startup_timeout
             ),
             repository,
-            {"run_id": run.run_id, "since": since, "environment": {}},
+            {"run_id": run.run_id, "since": since, "environment": ENVIRONMENT},
             lambda worker: self._instance.add_run_tags(run.run_id, worker.tags if worker else Worker.nobody()),
         )
 

@@ -11,13 +11,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
+
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from spike_assets.defs.launcher import child, wire
 from spike_assets.defs.launcher.process import Process
 from spike_assets.defs.launcher.warmth import Warmth
 from spike_assets.defs.launcher.wire import GoneError, Message
+
+_MOST_SAID = 20_000
+"""Characters of an error: a packet holds no more than some."""
 
 
 class Server:
@@ -50,7 +56,8 @@ class Server:
         with run_launcher:
             refusal = self._refusal()
             if refusal is not None:
-                wire.send(run_launcher, refusal)
+                with suppress(GoneError):  # it has waited for too long
+                    wire.send(run_launcher, refusal)
                 return
             begun = mmap.mmap(-1, 1)  # shared with the child, which says there that the run is its business
             self._fork(
@@ -114,7 +121,8 @@ def main(number: int) -> NoReturn:
         try:
             warmth = Warmth.load(told)
         except Exception:  # noqa: BLE001 - whatever definitions raise: the launcher tells it
-            wire.send(launcher, {"failed": child.error_text()})
+            error = serializable_error_info_from_exc_info(sys.exc_info())
+            wire.send(launcher, {"failed": error.to_string()[:_MOST_SAID]})
             sys.exit(1)
         wire.send(launcher, {"ready": vars(Process.own())})
     except GoneError:

@@ -3,6 +3,7 @@
 Each message is one packet of JSON. An end that is closed says that the other one has gone.
 """
 
+import errno
 import json
 import socket
 from typing import Any
@@ -14,6 +15,8 @@ GO: Message = {"go": True}
 BEGUN: Message = {"begun": True}
 """Its answer: from here on the run is the process's business."""
 
+_CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+"""How sending fails when the other end is closed, or this one is, by another thread."""
 _LONGEST = 1 << 20
 
 
@@ -36,7 +39,9 @@ def send(end: socket.socket, message: Message, carried: socket.socket | None = N
     """
     try:
         socket.send_fds(end, [json.dumps(message).encode()], [carried.fileno()] if carried else [])
-    except (BrokenPipeError, ConnectionResetError) as error:
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            raise
         raise GoneError from error
 
 

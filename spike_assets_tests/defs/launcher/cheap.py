@@ -52,7 +52,7 @@ def cheap_defs(version: int) -> dg.Definitions:
     @dg.op
     def be_quick(context: dg.OpExecutionContext) -> None:
         note("began", context.run_id)
-        print("said by a run")
+        print("events in batches of", os.environ["DAGSTER_EVENT_BATCH_SIZE"])
         note("ended", context.run_id)
 
     @dg.op

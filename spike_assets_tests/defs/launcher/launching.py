@@ -1,6 +1,7 @@
 """Runs of `cheap`, made and launched as a daemon would, and looking at what becomes of them."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, 
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from spike_assets.defs.launcher import WarmRunLauncher
-from spike_assets.defs.launcher.process import Worker
+from spike_assets.defs.launcher.process import Process, Worker
 from spike_assets_tests.defs.launcher import cheap
 from spike_assets_tests.processes import PATIENCE
 
@@ -62,9 +63,10 @@ class Runs:
         assert isinstance(self.instance.run_launcher, WarmRunLauncher)
         return self.instance.run_launcher
 
-    def make(self, job: str, location: str = "spike", **tags: str) -> str:
+    def make(self, job: str, location: str = "spike", python: str = sys.executable, **tags: str) -> str:
         """Make a run that is not launched yet, and give its id."""
         repository = ReconstructableRepository.for_module(cheap.MODULE, "defs", str(self.folder))
+        repository = repository._replace(executable_path=python)
         target = LoadableTargetOrigin(module_name=cheap.MODULE, working_directory=str(self.folder))
         origin = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, location), "__repository__")
         return self.instance.create_run_for_job(
@@ -112,6 +114,13 @@ class Runs:
     def wait(self, run_id: str, found: Callable[[], bool]) -> None:
         """Look until something is so; a failure has the run's log."""
         until(found, lambda: f"{self.run(run_id).status} {self.said(run_id)}")
+
+
+def opened(server: Process) -> list[str]:
+    """Give what a server has open that a child would share: neither what every process has, nor what it waits with."""
+    links = {path.name: str(path.readlink()) for path in Path(f"/proc/{server.pid}/fd").iterdir()}
+    kinds = [link.split(":")[0] for number, link in links.items() if int(number) > 2 and "[eventpoll]" not in link]
+    return sorted(kinds)
 
 
 def until(found: Callable[[], bool], told: Callable[[], str] = str) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
 
 from spike_assets.defs.launcher import WarmRunLauncher
 from spike_assets.defs.launcher.process import WORKER_TAG, Process, Worker
 from spike_assets.errors import PermanentError
 from spike_assets_tests.defs.launcher import cheap
-from spike_assets_tests.defs.launcher.launching import Runs, environment, prepare, until
+from spike_assets_tests.defs.launcher.launching import Runs, environment, opened, prepare, until
 from spike_assets_tests.processes import die, finished, start
 
 
@@ -65,10 +67,7 @@ def test_the_server_has_nothing_open_that_a_run_would_share(runs: Runs) -> None:
     assert runs.status(run_id) == "SUCCESS"
     server = runs.worker(run_id).server
     until(lambda: not runs.worker(run_id).process.lives)
-    opened = [str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()]
-    kinds = {re.sub(r"\d+", "N", each) for each in opened[3:]}  # behind stdin, stdout and stderr
-    assert kinds <= {"socket:[N]", "anon_inode:[eventpoll]", "anon_inode:[pidfd]"}
-    assert sum(each.startswith("socket") for each in opened) == 1
+    assert opened(server) == ["socket"]
 
 
 def test_many_at_once(runs: Runs, hold: Path) -> None:
@@ -87,7 +86,7 @@ def test_what_a_run_prints_is_captured(tmp_path: Path) -> None:
         run_id = elsewhere.launch("quick")
         assert elsewhere.status(run_id) == "SUCCESS"
         (captured,) = (tmp_path / "logs").rglob("*.out")
-        until(lambda: captured.read_text(encoding="utf-8") == "said by a run\n")
+        until(lambda: captured.read_text(encoding="utf-8") == "events in batches of 1000\n")
 
 
 @pytest.mark.parametrize("by", ["the launcher", "another process"])
@@ -192,10 +191,26 @@ def test_definitions_that_cannot_be_warm_are_launched_as_dagster_does(runs: Runs
     assert re.search(why, runs.said(run_id), re.DOTALL)
 
 
-def test_another_code_location_is_launched_as_dagster_does(runs: Runs, caplog: pytest.LogCaptureFixture) -> None:
-    run_id = runs.make("quick", location="theirs")
+def test_a_python_that_is_not_there_is_told(runs: Runs) -> None:
+    run_id = runs.make("quick", python="/nowhere/python")
     with pytest.raises(dg.DagsterInvariantViolationError, match="DefaultRunLauncher requires a workspace"):
         runs.instance.launch_run(run_id, None)  # type: ignore[arg-type]
+    assert "/nowhere/python cannot be run: No such file or directory" in runs.said(run_id)
+
+
+def test_another_code_location_is_launched_and_ended_as_dagster_does(
+    runs: Runs, hold: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = runs.make("held", location="theirs")
+    target = ModuleTarget(cheap.MODULE, attribute=None, working_directory=str(runs.folder), location_name="theirs")
+    with WorkspaceProcessContext(runs.instance, target) as workspace:
+        runs.instance.launch_run(run_id, workspace.create_request_context())
+        runs.wait(run_id, lambda: run_id in cheap.noted(runs.folder))
+        assert Worker.of(runs.run(run_id)) is None
+        assert runs.launcher.check_run_worker_health(runs.run(run_id)).status == WorkerStatus.RUNNING
+        assert runs.launcher.terminate(run_id)
+        assert runs.status(run_id) == "CANCELED"
+    hold.unlink()
     why = "the code location is theirs, run_launcher in dagster.yaml names spike"
     assert f"Not launched warm, but as Dagster does by itself, in seconds: {why}" in runs.said(run_id)
     assert [record.levelname for record in caplog.records if why in record.getMessage()] == ["WARNING"]
