@@ -1,8 +1,12 @@
-"""How hypothesis works here: always the same examples in the suite, other and more ones in a soak."""
+"""How hypothesis works here (always the same examples in the suite, other and more ones in a soak); no loose ends."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from spike_assets_tests.support import tidied
 
 settings.register_profile(
     "fast",
@@ -13,3 +17,10 @@ settings.register_profile(
 )
 settings.register_profile("soak", deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("SPIKE_TEST_PROFILE", "fast"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_to_threads() -> Iterator[None]:
+    """Have passes' tidying end with the test whose passes they were."""
+    yield
+    tidied()

@@ -10,6 +10,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from spike_assets.cli import spike
+from spike_assets_tests.support import tidied
 
 PATIENCE = 300
 """Seconds after which a process that should have ended is a failure; nothing waits for it to pass."""
@@ -20,6 +21,7 @@ HISTORY = ("--from", "2025-01-01", "--to", "2025-03-01")
 def run(*arguments: str, **how: Any) -> Result:
     """Run a command in this process; an exception that is a bug comes through."""
     result = CliRunner().invoke(spike, arguments, prog_name="spike", **how)
+    tidied()  # as the end of a process waits for it
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -147,7 +147,7 @@ def test_all_runs_on_both_at_once(daemons: int, server: Server, tmp_path: Path, 
             keys = [partition_key(H1, open_) for open_ in partition_times(H1, history).to_pydatetime()]
             backfills = [launch_backfill(port, keys[n * BACK : (n + 1) * BACK]) for n, port in enumerate(ports)]
             end = datetime.now(UTC) + HOURS * timedelta(minutes=1)
-            tick_until(running, shift, lambda: datetime.now(UTC) > end and len(ended(instance, backfills)) == 2, 15 * 60)
+            tick_until(running, shift, lambda: datetime.now(UTC) > end and len(ended(instance, backfills)) == 2, 900)
             tick_until(running, shift, lambda: is_quiet(instance), PATIENCE)
         now = shift(datetime.now(UTC))
         running.tick(now)
