@@ -5,8 +5,8 @@ read and alone to write, and connections are short.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from spike_assets.deadline import Deadline
 from spike_assets.errors import SpikeError, StoreError, StoreLockedError, StoreUnavailableError
+from spike_assets.store.duckdb_instance import AttachedFile
 from spike_assets.store.engine import Connection
 from spike_assets.store.locks import LockFile
 from spike_assets.store.rows import plain, typed
@@ -26,8 +27,8 @@ _SHORT_LOG = 100_000
 """Bytes of write-ahead log that a writer leaves behind: a handful of passes. Commits are safe in it. Writing it into
 the file takes 50 ms or more, three times as long as opening and closing; whoever opens next reads it in a few."""
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 1}
-"""Statements here touch few rows; threads that wait for one another cost more than they save."""
+_EXACT = 2.0**53
+"""The first of the whole numbers that a float does not tell from its neighbours."""
 
 
 def _changed(path: Path) -> str:
@@ -40,28 +41,27 @@ def _changed(path: Path) -> str:
     return f"{found.st_mtime_ns}/{found.st_size}"
 
 
-def _readable(columns: Sequence[Column], frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]] | pd.DataFrame:
-    """Give a frame as DuckDB takes it in least time: as plain arrays, where no NULL has to be told but NaN."""
-    if any(column.nullable and column.kind != "float" for column in columns):
-        # Of objects without a frame DuckDB guesses the type by samples, and fails where they are all None.
-        return pd.DataFrame({column.name: _series(column, frame[column.name]) for column in columns}, copy=False)
-    return {column.name: _array(column, frame[column.name]) for column in columns}
-
-
-def _series(column: Column, values: "pd.Series[Any]") -> "pd.Series[Any]":
-    if column.kind in ("text", "uuid"):
-        text = values.to_numpy(dtype=object, copy=True)
-        text[pd.isna(text)] = None
-        return pd.Series(text, dtype=object)
-    return values.reset_index(drop=True)
-
-
 def _array(column: Column, values: "pd.Series[Any]") -> npt.NDArray[Any]:
+    """Give a column as DuckDB reads it in least time: a plain array, NULL being NaN, NaT or None.
+
+    What may be NULL comes as another type, of which DuckDB makes the table's own again.
+    """
     if column.kind == "time":
         return values.to_numpy(dtype="datetime64[us]")  # UTC, and so is the session
-    if column.kind == "float":
-        return values.to_numpy(dtype="float64", na_value=np.nan)
-    return values.to_numpy(dtype=object if column.kind in ("text", "uuid") else None)
+    if column.kind in ("text", "uuid"):
+        return _text(values) if column.nullable else values.to_numpy(dtype=object)
+    if column.kind != "float" and not column.nullable:
+        return values.to_numpy()
+    numbers: npt.NDArray[Any] = values.to_numpy(dtype="float64", na_value=np.nan)
+    if column.kind == "int" and (np.abs(numbers) >= _EXACT).any():
+        return _text(values.astype(object).map(str, na_action="ignore"))
+    return numbers
+
+
+def _text(values: "pd.Series[Any]") -> npt.NDArray[np.object_]:
+    text = values.to_numpy(dtype=object, copy=True)
+    text[pd.isna(text)] = None
+    return text
 
 
 class DuckDBConnection:
@@ -93,7 +93,7 @@ class DuckDBConnection:
 
     def load(self, name: str, columns: Sequence[Column], frame: pd.DataFrame) -> None:
         """Make a frame readable as `name`."""
-        self._connection.register(name, _readable(columns, frame))
+        self._connection.register(name, {column.name: _array(column, frame[column.name]) for column in columns})
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -123,6 +123,7 @@ class DuckDBEngine:
         self.path = path
         self._log = path.with_name(path.name + ".wal")
         self._lock = LockFile(path.with_name(path.name + ".lock"))
+        self._file = AttachedFile(path)
 
     @property
     def url(self) -> str:
@@ -144,21 +145,22 @@ class DuckDBEngine:
     @contextmanager
     def connect(self, deadline: Deadline, purpose: str, *, write: bool) -> Iterator[Connection]:
         """Open the file under its lock file, and close it behind the block; a short log is left to `tidy`."""
-        with self._lock.held(deadline, purpose, shared=not write), self._told_plainly():
-            connection = self._open(write=write)
-            try:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield DuckDBConnection(connection)
-            finally:
-                if write and self._log_bytes() < _SHORT_LOG:
-                    connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-                connection.close()
+        with (
+            self._lock.held(deadline, purpose, shared=not write),
+            self._told_plainly(),
+            self._opened(write=write, is_short=lambda: self._log_bytes() < _SHORT_LOG) as connection,
+        ):
+            yield DuckDBConnection(connection)
 
     def tidy(self, deadline: Deadline) -> None:
         """Write the log into the file."""
         if self._log_bytes():
-            with self._lock.held(deadline, "tidying up"), self._told_plainly():
-                self._open(write=True).close()
+            with (
+                self._lock.held(deadline, "tidying up"),
+                self._told_plainly(),
+                self._opened(write=True, is_short=lambda: False),
+            ):
+                pass
 
     def _log_bytes(self) -> int:
         try:
@@ -183,20 +185,23 @@ class DuckDBEngine:
             for theirs in files.values():
                 theirs.unlink(missing_ok=True)
 
-    def _open(self, *, write: bool) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _opened(self, *, write: bool, is_short: Callable[[], bool]) -> Iterator[duckdb.DuckDBPyConnection]:
         existed = self.exists()
         if not existed and self._log_bytes():
             raise StoreError(
                 f"{self.path} is not there, its log {self._log.name} is, and has what was written last; put the file"
                 " back beside it, or move the log away too, to where the file went"
             )
-        try:
-            return duckdb.connect(str(self.path), read_only=not write, config=_CONFIG)
-        except duckdb.Error:
-            if not existed:
-                # Half a file, for want of space: it would be taken for a damaged database from now on.
-                self.path.unlink(missing_ok=True)
-            raise
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self._file.used(write=write, is_short=is_short))
+            except duckdb.Error:
+                if not existed:
+                    # Half a file, for want of space: it would be taken for a damaged database from now on.
+                    self.path.unlink(missing_ok=True)
+                raise
+            yield connection
 
     @contextmanager
     def lock(self, name: str, deadline: Deadline, purpose: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\?|%", re.DOTALL)
 """Literals, quoted names and comments, in which a question mark is none of ours; parameters; percent signs."""
+_CONTAINS = re.compile(r"\blist_contains\(\?, ([\w.]+)\)")
 _TEXT = re.compile(r"\bVARCHAR\b(?! COLLATE)")
 _TABLE = re.compile(r"^CREATE TABLE (\w+\.\w+) \($(.*?)^\);$", re.MULTILINE | re.DOTALL)
 _ASKED_BY = ("time", "fetched_at")
@@ -14,7 +15,8 @@ _WORD = re.compile(r"\w+")
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> str:
     """Give a statement with `%s` for each `?` that is a parameter, and every percent sign doubled."""
-    return _PARTS.sub(lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"), sql)
+    spelled = _CONTAINS.sub(r"\1 = ANY(?)", sql)
+    return _PARTS.sub(lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"), spelled)
 
 
 @lru_cache(maxsize=1000)
