@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from bench import dashboard, instruments, launches, passes, plots, rivals, ticks
+from bench import dashboard, instruments, launches, passes, plots, ranges, rivals
 from bench.stores import Filled, fill
 
 PASSES = 60
 """How many passes a median is of."""
 DAGSTER_RUNS = 30
-RANGE = 200
-TICKS = 15
+TICKS = 20
 GROWTH = 20
 LAUNCHES = 20
 LOADS = 20
@@ -37,16 +36,23 @@ dozens of statements on it are two thirds of a pass, pandas around them the rest
 file) is done by a thread behind the pass.
 """
 
+_RANGES = f"""\
+A range run of H1 over all assets into an empty store, fetching and computing included, in a process of its own. With
+Dagster's own settings over {ranges.FEW} partitions only. The store is a DuckDB file each time; Postgres is where
+Dagster keeps its events, on the same machine, with fsync.
+"""
+
 _TICKS = """\
 Milliseconds. The H1 schedule ticks each minute, and each minute is another trading hour (`bench/shifted.py`); the
-daemon, the run queue, the stock launcher and their time are the real ones. The run sends the alert itself, to a signed
-webhook on loopback. In the last row the webhook answered 503 first: the message waited for its next try (2.5 to
-5 s), and the sensor had it sent by a run of its own.
+daemon, the run queue, the launcher and their time are the real ones. The run sends the alert itself, to a signed
+webhook on loopback; not every tick has one. In the last row the webhook answered 503 first: the message waited for its
+next try (2.5 to 5 s), and the sensor had it sent by a run of its own.
 """
 
 _TICK_TIME = """\
-Where the time goes: the tick is evaluated, queued and launched; a run's process starts and imports Dagster and spike
-before it does anything; from the candle on it is five stages with their bookkeeping, and one request.
+Where the time goes: the tick is evaluated in the code server, queued (Dagster looks into its queue every 5 s, here
+every second) and launched. With Dagster's own launcher a process starts and imports Dagster and spike before it does
+anything; ours is forked off one that has. From the candle on it is five stages with their bookkeeping, and one request.
 """
 
 _DASHBOARD = f"""\
@@ -113,7 +119,6 @@ def _of_the_store(folder: Path) -> Iterator[str]:
     yield _passes(of_small, of_large, *runs)
     latency = timedelta(milliseconds=LATENCY)
     yield _oanda(*passes.on_oanda(large.path, PASSES + DAGSTER_RUNS + 2, PASSES, latency))
-    yield _range(*passes.partition_backfill(large.path, home, 2 * PASSES + DAGSTER_RUNS + 3, RANGE))
     (folder / "page").mkdir()
     yield _dashboard(dashboard.measure(large.path, folder / "page", LOADS))
     yield _rivals(of_large, rivals.floor(large.path, PASSES), rivals.naive(large.path))
@@ -121,7 +126,11 @@ def _of_the_store(folder: Path) -> Iterator[str]:
 
 
 def _of_ticks(folder: Path) -> Iterator[str]:
-    yield _ticks(ticks.measure(folder, TICKS))
+    yield _ticks(launches.ticked(folder, TICKS))
+
+
+def _of_ranges(folder: Path) -> Iterator[str]:
+    yield _ranges(ranges.measure(folder))
 
 
 def _of_instruments(folder: Path) -> Iterator[str]:
@@ -136,6 +145,7 @@ PARTS: dict[str, Callable[[Path], Iterator[str]]] = {
     "store": _of_the_store,
     "instruments": _of_instruments,
     "launches": _of_launches,
+    "ranges": _of_ranges,
     "ticks": _of_ticks,
 }
 
@@ -271,34 +281,57 @@ Of which {stages}; the rest is making the candles and checkpoints.
 """
 
 
-def _range(partitions: int, per_partition: float) -> str:
-    return f"""\
-## A Dagster partition backfill
-
-One range run over {partitions} H1 partitions, five assets, SQLite event log, in a warm process:
-**{per_partition:.1f} ms** per partition and asset.
-"""
-
-
-def _ticks(done: ticks.Ticked) -> str:
+def _ranges(found: Mapping[str, ranges.Ranged]) -> str:
+    plot = plots.bars(
+        "range",
+        "What does a partition take of a backfill, per asset? (ms)",
+        {name: found[name].milliseconds for name in reversed(list(found))},
+        unit="ms",
+    )
     rows = [
-        f"| {part}{note} | {len(of.parts[part])} | {of.p50(part):,.0f} | {max(of.parts[part]):,.0f} |"
-        for of, note in ((done.at_once, ""), (done.refused, " (refused at first)"))
-        for part in of.parts
-        if of is done.at_once or part.startswith("refused")
+        f"| {name} | {one.partitions:,} | {one.seconds:.0f} | {one.milliseconds:.1f} |" for name, one in found.items()
     ]
+    return "\n".join(
+        [
+            "## A Dagster partition backfill",
+            "",
+            _RANGES,
+            plot,
+            "| | partitions | seconds | ms per partition and asset |",
+            "|---|---:|---:|---:|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _ticks(found: Mapping[str, passes.Timings]) -> str:
+    stock, ours = found[launches.STOCK], found[launches.OURS]
+    rows = [
+        f"| {part} | {_ticked(stock, part)} | {_ticked(ours, part)} | {stock.p50(part) / ours.p50(part):.1f} × |"
+        for part in ours.parts
+        if part in stock.parts
+    ]
+    main = "tick due → run succeeded"
+    bars = {"as shipped": ours.p50(main), launches.STOCK: stock.p50(main)}
+    plot = plots.bars("tick", "From a tick to the run's success (ms)", bars, unit="ms", budget=2000)
     return "\n".join(
         [
             "## From a tick to a received alert, in a running `spike up`",
             "",
             _TICKS,
-            "| | ticks | p50 | longest |",
+            plot,
+            f"| p50, longest (ticks) | {launches.STOCK} | {launches.OURS} | |",
             "|---|---:|---:|---:|",
             *rows,
             "",
             _TICK_TIME,
         ]
     )
+
+
+def _ticked(timings: passes.Timings, part: str) -> str:
+    return f"{timings.p50(part):,.0f}, {max(timings.parts[part]):,.0f} ({len(timings.parts[part])})"
 
 
 def _dashboard(seen: dashboard.Looked) -> str:

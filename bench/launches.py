@@ -45,12 +45,12 @@ def measure(folder: Path, n: int) -> dict[str, Timings]:
     return {name: _measure(folder / f"{i}", n, settings) for i, (name, settings) in enumerate(SETTINGS.items())}
 
 
-def ticked(folder: Path, n: int) -> dict[str, ticks.Ticked]:
+def ticked(folder: Path, n: int) -> dict[str, Timings]:
     """Measure `n` ticks with either settings, as `ticks.measure` does."""
     found = {}
     for i, (name, settings) in enumerate(SETTINGS.items()):
-        home(folder / f"{i}", settings)
-        found[name] = ticks.measure(folder / f"{i}", n)
+        home(folder / f"ticks{i}", settings)
+        found[name] = ticks.measure(folder / f"ticks{i}", n)
     return found
 
 

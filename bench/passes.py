@@ -145,23 +145,3 @@ def as_dagster_run(path: Path, home: Path, skip: int, n: int) -> Timings:
                 timings.add("Dagster run", (time.perf_counter() - start) * 1000)
             tidied()
     return timings
-
-
-def partition_backfill(path: Path, home: Path, skip: int, n: int) -> tuple[int, float]:
-    """Measure one range run over `n` partitions; give how many, and its milliseconds per partition and asset."""
-    from dagster import DagsterInstance  # noqa: PLC0415
-
-    from spike_assets.definitions import build_defs  # noqa: PLC0415
-    from spike_assets.defs.partitions import partition_key  # noqa: PLC0415
-
-    times = hours(skip, n)
-    job = build_defs(pipeline=pipeline_on(path)).resolve_job_def("h1_pass")
-    tags = {
-        "dagster/asset_partition_range_start": partition_key(H1, times[0]),
-        "dagster/asset_partition_range_end": partition_key(H1, times[-1]),
-    }
-    with dagster_home(home), DagsterInstance.get() as instance:
-        start = time.perf_counter()
-        if not job.execute_in_process(tags=tags, instance=instance).success:
-            raise RuntimeError("the measured range run failed")
-        return n, (time.perf_counter() - start) * 1000 / n / 5

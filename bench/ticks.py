@@ -1,7 +1,7 @@
 """From the tick of the H1 schedule to a received alert, in a running `spike up` (see `bench.shifted` for its clock)."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,12 @@ query Runs { runsOrError(filter: {pipelineName: "h1_pass"}, limit: 3) {
   ... on Runs { results { runId status startTime endTime } } } }"""
 
 
-@dataclass(frozen=True)
-class Ticked:
-    """What was measured, in milliseconds: ticks whose alert was received at once, and those refused at first."""
-
-    at_once: Timings
-    refused: Timings
-    without_alert: int
-
-
-def measure(folder: Path, ticks: int) -> Ticked:
-    """Run `spike up` over so many ticks, one a minute."""
+def measure(folder: Path, ticks: int) -> Timings:
+    """Run `spike up` over so many ticks, one a minute; not each of them has an alert."""
     now = datetime.now(UTC)
     shift = Shift(now.replace(second=0, microsecond=0) + timedelta(minutes=LEAD), _trading_hour(now))
     (folder / "workspace.yaml").write_text(_WORKSPACE.format(Path(__file__).parents[1]), encoding="utf-8")
-    result = Ticked(Timings(), Timings(), 0)
+    timings = Timings()
     with Receiver(SECRET) as receiver:
         variables = environment(folder, receiver.url, shift.hour - HISTORY) | {VARIABLE: str(shift)}
         pipeline = _loaded(variables, shift)
@@ -59,15 +50,11 @@ def measure(folder: Path, ticks: int) -> Ticked:
             n = max(0, -((shift.real - datetime.now(UTC)) // timedelta(minutes=1)))
             for _ in range(ticks):
                 due = shift.real + timedelta(minutes=n)
-                refused = n % EVERY == EVERY - 1
-                receiver.faults[:] = [Status(503)] if refused else []
-                part = _one(ask, pipeline, receiver, due, shift)
-                if part is None:
-                    result = replace(result, without_alert=result.without_alert + 1)
-                for name, milliseconds in (part or {}).items():
-                    (result.refused if refused else result.at_once).add(name, milliseconds)
+                receiver.faults[:] = [Status(503)] if n % EVERY == EVERY - 1 else []
+                for name, milliseconds in _one(ask, pipeline, receiver, due, shift).items():
+                    timings.add(name, milliseconds)
                 n = (datetime.now(UTC) - shift.real) // timedelta(minutes=1) + 1
-    return result
+    return timings
 
 
 def _trading_hour(now: datetime) -> datetime:
@@ -88,27 +75,42 @@ def _loaded(variables: dict[str, str], shift: Shift) -> Pipeline:
     return pipeline
 
 
-def _one(ask: Ask, pipeline: Pipeline, receiver: Receiver, due: datetime, shift: Shift) -> dict[str, float] | None:
-    """Wait for the run of a tick and its alert; give the parts, None where the candle had none."""
+def _one(ask: Ask, pipeline: Pipeline, receiver: Receiver, due: datetime, shift: Shift) -> dict[str, float]:
+    """Wait for the run of a tick and its alert; give the parts, fewer where the candle had none."""
     opened, heard = shift(due).replace(minute=0, second=0) - timedelta(hours=1), len(receiver.received)
     run = wait_for(lambda: _ended(ask, due))
     if run["status"] != "SUCCESS":
         raise RuntimeError(f"a measured run ended as {run['status']}")
-    if _read(pipeline, ALERTS, opened, "time").empty:
-        return None
-    good = wait_for(lambda: _taken(receiver.received[heard:], opened), QUIETLY)
-    stored = shift.back(_read(pipeline, CANDLES, opened, "fetched_at").max().to_pydatetime()).timestamp()
     ticked = due.timestamp()
     parts = {
         "tick due → run starts": run["startTime"] - ticked,
-        "run starts → candle received": stored - run["startTime"],
-        "candle received → alert received": good.at - stored,
-        "tick due → alert received": good.at - ticked,
         "tick due → run succeeded": run["endTime"] - ticked,
     }
-    if receiver.received[heard].status != 200:
-        parts["refused → received, sent by the sensor's run"] = good.at - receiver.received[heard].at
+    if not _read(pipeline, ALERTS, opened, "time").empty:
+        parts |= _heard(pipeline, receiver, opened, heard, run["startTime"], ticked, shift)
     return {name: seconds * 1000 for name, seconds in parts.items()}
+
+
+def _heard(
+    pipeline: Pipeline,
+    receiver: Receiver,
+    opened: datetime,
+    heard: int,
+    started: float,
+    ticked: float,
+    shift: Shift,
+) -> dict[str, float]:
+    """Wait for the alert, and give when it was received, in seconds."""
+    good = wait_for(lambda: _taken(receiver.received[heard:], opened), QUIETLY)
+    stored = shift.back(_read(pipeline, CANDLES, opened, "fetched_at").max().to_pydatetime()).timestamp()
+    first = receiver.received[heard]
+    if first.status != 200:
+        return {"refused → received, sent by the sensor's run": good.at - first.at}
+    return {
+        "run starts → candle received": stored - started,
+        "candle received → alert received": good.at - stored,
+        "tick due → alert received": good.at - ticked,
+    }
 
 
 def _taken(received: list[Received], opened: datetime) -> Received | None:

@@ -99,5 +99,5 @@ def wait_for(look: Callable[[], Any], patience: float = PATIENCE) -> Any:
             found = None
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(0.25)  # nothing here is timed by it: asking more often would be measured too
     raise TimeoutError("what was to be measured never came")

@@ -50,6 +50,10 @@ class Glance:
         """Give what is the same exactly while alerts, and what was told of them, are."""
         return self.outbox, *(self.rows(name) for name in self.sizes)
 
+    def under_way(self) -> frozenset[str]:
+        """Give the ids of the passes that have begun and not told of their end."""
+        return frozenset(i for i, one in self.passes.items() if one["status"] == "running")
+
     def _passes(self, granularity: str, *, running: bool) -> tuple[Any, ...]:
         return tuple(
             (i, one["status"], one["ended_at"])

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from spike_assets.dashboard import alerts
 from spike_assets.dashboard.feed import Hub
-from spike_assets.dashboard.glance import glance
+from spike_assets.dashboard.glance import Glance, glance
 from spike_assets.dashboard.look import Seen, look
 from spike_assets.dashboard.site import Site
 from spike_assets.dashboard.standing import unreadable
@@ -44,6 +44,9 @@ class Pace:
         Between two signs of life to the pages.
     patience
         For so long looks may be in vain before pages are told why; what they show is hardly older.
+    spared
+        For so long a pass that has begun is left alone: it is over in a moment, and every look on its way would have it
+        wait.
     """
 
     poll: float = 0.2
@@ -52,6 +55,7 @@ class Pace:
     share: float = 0.1
     heartbeat: float = 10.0
     patience: float = 5.0
+    spared: float = 2.0
 
 
 _LIMIT = timedelta(seconds=10)
@@ -90,6 +94,8 @@ class Watcher:
         self._fresh = float("-inf")
         self._in_vain_since: float | None = None
         self._told: str | None = None
+        self._under_way: frozenset[str] = frozenset()
+        self._begun = float("-inf")
         self.seconds = 0.0
         """What the last look took."""
 
@@ -166,14 +172,24 @@ class Watcher:
         if stamp == self._stamp and not due:
             return None
         seen = self._look(due)
-        self._stamp = stamp
+        if seen is not None:
+            self._stamp = stamp
         return seen
 
-    def _look(self, whole: bool) -> Seen:
+    def _look(self, whole: bool) -> Seen | None:
+        """Look, unless a pass is spared."""
         store, deadline, now = self._site.pipeline.store, Deadline.after(_LIMIT), self._site.now()
-        first = glance(self._site, now).ask(store, deadline, _PURPOSE)
+        first: Glance = glance(self._site, now).ask(store, deadline, _PURPOSE)
+        if self._spares(first.under_way()) and not whole and self._known is not None:
+            return None
         seen: Seen = look(self._site, now, self._known, first, whole=whole).ask(store, deadline, _PURPOSE)
         return seen
+
+    def _spares(self, under_way: frozenset[str]) -> bool:
+        if under_way - self._under_way:
+            self._begun = time.monotonic()
+        self._under_way = under_way
+        return bool(under_way) and time.monotonic() - self._begun < self._pace.spared
 
     def _waited(self, start: float) -> None:
         """Tell of a look that is under way for long, unless something better is told."""

@@ -15,11 +15,13 @@ import pandas as pd
 
 from spike_assets import market_hours
 from spike_assets.core.alerts import GROUP
+from spike_assets.core.grouped import floats
 from spike_assets.defs.resources import PipelineResource
 from spike_assets.errors import SpikeError
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
 from spike_assets.pipeline import Pipeline
+from spike_assets.store.rows import row_keys
 from spike_assets.store.store import Session
 from spike_assets.store.tables import ALERTS, ATR, CANDLES, EVENTS, FEATURES, Table
 
@@ -69,23 +71,22 @@ def promises(table: Table, rows: pd.DataFrame, parent: pd.DataFrame | None) -> d
 
 def _broken(table: Table, rows: pd.DataFrame, parent: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """Give the keys of all rows that break a promise, by the promise."""
-    key = ["instrument", "time"]
-    found = {"key twice": rows[rows.duplicated(key)]}
+    keys, of_parent = row_keys(table, rows, rows[:0] if parent is None else parent)
+    found = {"key twice": rows[pd.Series(keys).duplicated().to_numpy()]}
     if table is CANDLES:
-        lowest, highest = rows[["open", "close", "high"]].min(axis=1), rows[["open", "close", "low"]].max(axis=1)
-        sound = (rows["low"] > 0) & (rows["low"] <= lowest) & (highest <= rows["high"]) & np.isfinite(rows["high"])
+        open_, high, low, close = (floats(rows, name) for name in ("open", "high", "low", "close"))
+        sound = (low > 0) & (low <= np.minimum(open_, close)) & (np.maximum(open_, close) <= high) & np.isfinite(high)
         found["prices out of order"] = rows[~sound]
         found["negative volume"] = rows[rows["volume"] < 0]
     if table is ATR:
         found["negative ATR"] = rows[rows["atr"] < 0]
     if parent is not None:
-        single = rows[rows["instrument"] != GROUP]
-        both = single[key].drop_duplicates().merge(parent[key], how="outer", on=key, indicator="found_in")
         above = PARENTS[table.name].name
-        found[f"not in {above}"] = both[both["found_in"] == "left_only"]
+        of_one = rows["instrument"].to_numpy(dtype=object) != GROUP
+        found[f"not in {above}"] = rows[of_one & ~np.isin(keys, of_parent)]
         if table in _ONE_EACH:
-            found[f"missing for {above}"] = both[both["found_in"] == "right_only"]
-    return {what: where[key] for what, where in found.items() if len(where)}
+            found[f"missing for {above}"] = parent[~np.isin(of_parent, keys)]
+    return {what: where[["instrument", "time"]] for what, where in found.items() if len(where)}
 
 
 def warnings(granularity: Granularity) -> dg.AssetChecksDefinition:

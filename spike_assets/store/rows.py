@@ -114,7 +114,7 @@ def difference(schema: str, table: Table, stored: pd.DataFrame, fresh: pd.DataFr
     StoreError
         Either repeats a key: a fault in a formula, and no index of a database need refuse it.
     """
-    of_stored, of_fresh = (pd.Index(keys) for keys in _keys(table, stored, fresh))
+    of_stored, of_fresh = (pd.Index(keys) for keys in row_keys(table, stored, fresh))
     if not (of_stored.is_unique and of_fresh.is_unique):
         raise StoreError(f"{schema}.{table.name} would repeat keys; nothing was written, report this")
     at = of_stored.get_indexer(of_fresh)
@@ -129,7 +129,7 @@ def difference(schema: str, table: Table, stored: pd.DataFrame, fresh: pd.DataFr
     return changed, gone, at.astype(np.int64)
 
 
-def _keys(table: Table, *frames: pd.DataFrame) -> list[Ints]:
+def row_keys(table: Table, *frames: pd.DataFrame) -> list[Ints]:
     """Give a number per row, the same for the same key in all frames."""
     columns = [column for column in table.columns if column.name in table.key]
     keys = np.zeros(sum(map(len, frames)), dtype=np.int64)

@@ -303,6 +303,31 @@ def test_a_file_that_has_not_changed_is_not_opened(begun: Path, tmp_path: Path) 
     assert (glances.hub.seq, glances.hub.deltas) == (2, 1)
 
 
+@pytest.mark.parametrize(("spared", "looks"), [(1e9, [True, False, True]), (0.0, [True, True, True])])
+def test_a_pass_that_has_just_begun_is_left_alone(
+    spared: float, looks: list[bool], begun: Path, tmp_path: Path
+) -> None:
+    desk = offices.copy(begun, tmp_path)
+    glances = Glances(desk, replace(NEVER, spared=spared))
+    fetch = desk.source.fetch
+    found: list[bool] = []
+
+    async def a_pass() -> None:
+        loop = asyncio.get_running_loop()
+
+        def listening(*args: Any, **how: Any) -> Any:
+            found.append(asyncio.run_coroutine_threadsafe(glances.watcher.glance(), loop).result())
+            return fetch(*args, **how)
+
+        desk.source.fetch = listening  # type: ignore[method-assign]
+        found.append(await glances.watcher.glance())
+        await asyncio.to_thread(desk.run, 31)
+        found.append(await glances.watcher.glance())
+
+    asyncio.run(a_pass())
+    assert found == looks
+
+
 def test_where_nothing_tells_of_changes_it_looks_now_and_then() -> None:
     desk = Desk().begin(20)
     glances = Glances(desk, Pace(blind=0.0))

@@ -19,6 +19,7 @@ from dagster._serdes import deserialize_value
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 
 from spike_assets.alerts import config
+from spike_assets.defs.launcher.rehearsal import rehearse
 from spike_assets.defs.launcher.sources import Sources
 from spike_assets.defs.launcher.wire import Message
 from spike_assets.settings import variable
@@ -64,6 +65,7 @@ def _use(instance: DagsterInstance, repository: ReconstructableRepository) -> No
     instance.get_run_by_id(NOBODY)
     _ = instance.compute_log_manager
     instance.all_logs(NOBODY)
+    rehearse(repository.get_definition())
 
 
 def _settings_files() -> list[str]:
