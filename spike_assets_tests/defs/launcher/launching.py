@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,33 @@ UNFINISHED = tuple(status for status in dg.DagsterRunStatus if status not in FIN
 UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
-def prepare(folder: Path, **changes: Any) -> None:
-    """Make a Dagster home with the shipped settings, but for changes, and the definitions of `cheap`."""
+@dataclass(frozen=True)
+class Code:
+    """A module of definitions."""
+
+    module: str
+    definitions: dg.Definitions
+
+
+CHEAP = Code(cheap.MODULE, cheap.cheap_defs(0))
+
+
+def prepare(folder: Path, code: Code = CHEAP, **changes: Any) -> None:
+    """Make a Dagster home with the shipped settings, but for changes, and definitions; those of `cheap` are written."""
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8")) | changes
     (folder / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    module = {"module_name": cheap.MODULE, "location_name": "spike", "working_directory": str(folder)}
+    module = {"module_name": code.module, "location_name": "spike", "working_directory": str(folder)}
     (folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}), encoding="utf-8")
     cheap.write(folder, 1)
 
 
 @contextmanager
-def environment(folder: Path) -> Iterator[None]:
-    """Have this process, and what it starts, use the home."""
+def environment(folder: Path, **variables: str) -> Iterator[None]:
+    """Have this process, and what it starts, use the home, and see variables."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("SPIKE_", "DAGSTER_"))]:
         del os.environ[name]
-    os.environ |= {"DAGSTER_HOME": str(folder), cheap.FOLDER: str(folder), "PYTHONPATH": str(ROOT)}
+    os.environ |= {"DAGSTER_HOME": str(folder), cheap.FOLDER: str(folder), "PYTHONPATH": str(ROOT)} | variables
     try:
         yield
     finally:
@@ -52,10 +64,11 @@ def environment(folder: Path) -> Iterator[None]:
 class Runs:
     """Makes runs on an instance, launches them, and looks at them."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, code: Code = CHEAP) -> None:
         self.folder = folder
         self.instance = instance
-        self._jobs = {job.name: job for job in cheap.cheap_defs(0).get_repository_def().get_all_jobs()}
+        self._module = code.module
+        self._jobs = {job.name: job for job in code.definitions.get_repository_def().get_all_jobs()}
 
     @property
     def launcher(self) -> WarmRunLauncher:
@@ -65,9 +78,9 @@ class Runs:
 
     def make(self, job: str, location: str = "spike", python: str = sys.executable, **tags: str) -> str:
         """Make a run that is not launched yet, and give its id."""
-        repository = ReconstructableRepository.for_module(cheap.MODULE, "defs", str(self.folder))
+        repository = ReconstructableRepository.for_module(self._module, "defs", str(self.folder))
         repository = repository._replace(executable_path=python)
-        target = LoadableTargetOrigin(module_name=cheap.MODULE, working_directory=str(self.folder))
+        target = LoadableTargetOrigin(module_name=self._module, working_directory=str(self.folder))
         origin = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, location), "__repository__")
         return self.instance.create_run_for_job(
             self._jobs[job],

@@ -15,7 +15,16 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG, WILL_RETRY_TAG
 from spike_assets.cli.children import Child
 from spike_assets.defs.launcher.process import Process, Worker
 from spike_assets_tests.defs.launcher import cheap
-from spike_assets_tests.defs.launcher.launching import UNDER_WAY, UNFINISHED, Runs, environment, prepare, until
+from spike_assets_tests.defs.launcher.launching import (
+    CHEAP,
+    UNDER_WAY,
+    UNFINISHED,
+    Code,
+    Runs,
+    environment,
+    prepare,
+    until,
+)
 
 AT_ONCE = 4
 RETRIES = 2
@@ -26,7 +35,7 @@ VERSION = "cheap/version"
 
 
 @contextmanager
-def stormy(folder: Path) -> Iterator["Storm"]:
+def stormy(folder: Path, code: Code = CHEAP, **variables: str) -> Iterator["Storm"]:
     """Run a daemon with the shipped settings, looked after more often, and take it down with all that it started."""
     monitoring = {
         "enabled": True,
@@ -35,11 +44,11 @@ def stormy(folder: Path) -> Iterator["Storm"]:
         "max_runtime_seconds": 600,
         "poll_interval_seconds": 1,
     }
-    prepare(folder, run_monitoring=monitoring)
-    with environment(folder), dg.DagsterInstance.get() as instance:
+    prepare(folder, code, run_monitoring=monitoring)
+    with environment(folder, **variables), dg.DagsterInstance.get() as instance:
         assert instance.get_runs() == []
         assert instance.schedule_storage
-        storm = Storm(folder, instance)
+        storm = Storm(folder, instance, code)
         storm.start()
         try:
             yield storm
@@ -53,6 +62,7 @@ class Storm:
 
     folder: Path
     instance: dg.DagsterInstance
+    code: Code = CHEAP
     version: int = 1
     killed: set[str] = field(default_factory=set)
     canceled: set[str] = field(default_factory=set)
@@ -61,7 +71,7 @@ class Storm:
     _daemons: list[Child] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.runs = Runs(self.folder, self.instance)
+        self.runs = Runs(self.folder, self.instance, self.code)
 
     def start(self) -> None:
         """Start a daemon."""
@@ -84,10 +94,14 @@ class Storm:
             if i < runs:
                 tags = {cheap.SECONDS: f"{chance.uniform(0, SECONDS):.3f}", VERSION: str(self.version)}
                 self.runs.queue("busy", **tags)
-            if act != "nothing":
-                until(lambda act=act: self._act(act, chance), lambda act=act: f"there was nothing to {act}")  # type: ignore[misc]
-                self.done[act] += 1
+            self.do(act, chance)
             until(lambda: len(self._in(*UNDER_WAY, dg.DagsterRunStatus.QUEUED)) < 3 * AT_ONCE, self._log)
+
+    def do(self, act: str, chance: random.Random) -> None:
+        """Kill a run, cancel one, kill the server or the daemon, reload, or nothing: once there is one to do it to."""
+        if act != "nothing":
+            until(lambda: self._act(act, chance), lambda: f"there was nothing to {act}")
+            self.done[act] += 1
 
     def settle(self) -> None:
         """Wait until every run has ended, and every run that was to be tried again was."""
