@@ -1,7 +1,7 @@
 """Notices what others write into the store, within a second of a pass's end, and hands it to the feed.
 
 It looks at the file's size and time of change five times a second, and opens the database only when these say so, for
-some tens of milliseconds: a pass that comes meanwhile waits no longer than that. While one is under way it only glances.
+some tens of milliseconds: a pass that comes meanwhile waits no longer than that. Of one under way it only takes note.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ class Pace:
     patience
         For so long looks may be in vain before pages are told why; what they show is hardly older.
     spared
-        For so long, and no longer, a look is put off while passes are under way: they are over in a moment, and each look
-        has them wait.
+        For so long, and no longer, a look is put off while passes are under way: they are over in a moment, and each
+        look has them wait.
     """
 
     poll: float = 0.2

@@ -35,7 +35,8 @@ def test_runs_are_forked_off_a_server_that_holds_no_connection(
             assert runs.status(run_id) == "SUCCESS"
             worker = runs.worker(run_id)
             until(lambda: not worker.process.lives)
-            until(lambda: opened(worker.server) == ["socket"], lambda: str(opened(worker.server)))  # once it has buried its child
+            # Until it has buried its child, it has a handle of it.
+            until(lambda: opened(worker.server) == ["socket"], lambda: str(opened(worker.server)))
             (tmp_path / "hold").touch()
             run_id = runs.launch("held")
             runs.worker(run_id)
