@@ -172,7 +172,7 @@ class Watcher:
         due = self._in_vain_since is not None or since >= (self._pace.blind if stamp is None else self._pace.idle)
         if stamp == self._stamp and not due:
             return None
-        if stamp == self._spared and self._spares():
+        if self._sparing is not None and stamp == self._spared and self._spares():
             return None
         seen = self._look(stamp, due)
         if seen is not None:
@@ -183,15 +183,16 @@ class Watcher:
         """Look, unless that is put off."""
         store, deadline, now = self._site.pipeline.store, Deadline.after(_LIMIT), self._site.now()
         first: Glance = glance(self._site, now).ask(store, deadline, _PURPOSE)
-        if first.is_under_way() and self._known is not None and not whole and (self._sparing is None or self._spares()):
+        if first.is_under_way() and self._known is not None and not whole and self._spares():
             self._spared, self._sparing = stamp, self._sparing or time.monotonic()
             return None
         seen: Seen = look(self._site, now, self._known, first, whole=whole).ask(store, deadline, _PURPOSE)
         return seen
 
     def _spares(self) -> bool:
-        """Tell whether a look has been put off, and may be for longer."""
-        return self._sparing is not None and time.monotonic() - self._sparing < self._pace.spared
+        """Tell whether a look may be put off, or be put off for longer."""
+        now = time.monotonic()
+        return now - (self._sparing or now) < self._pace.spared
 
     def _waited(self, start: float) -> None:
         """Tell of a look that is under way for long, unless something better is told."""
