@@ -64,7 +64,7 @@ def _measured(folder: Path, name: str, partitions: int, url: str = "") -> Ranged
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     if url:
         at = make_url(url)
-        settings["storage"]["postgres"]["postgres_db"]["port"] = at.port
+        settings["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
         there = {"HOST": at.host, "USERNAME": at.username, "PASSWORD": at.password, "DB": at.database}
         variables |= {f"DAGSTER_PG_{key}": str(value) for key, value in there.items()}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
