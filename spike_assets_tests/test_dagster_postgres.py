@@ -43,7 +43,7 @@ def test_dagster_keeps_its_runs_on_postgres(
 ) -> None:
     """Two instances, as on two machines: what one writes the other reads."""
     config, at = shipped("deploy/dagster-postgres.yaml"), make_url(empty_postgres)
-    config["storage"]["postgres"]["postgres_db"]["port"] = at.port
+    config["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
     for name, value in {"HOST": at.host, "USERNAME": at.username, "PASSWORD": at.password, "DB": at.database}.items():
         monkeypatch.setenv(f"DAGSTER_PG_{name}", str(value))
     for home in ("one", "two"):

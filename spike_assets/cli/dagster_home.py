@@ -9,14 +9,12 @@ from pathlib import Path
 from spike_assets.cli.children import HOST, Children, require_free, stop_requested
 from spike_assets.dashboard.security import require_safe
 from spike_assets.dashboard.server import address, reached_at
+from spike_assets.defs import EVENT_BATCHES
 from spike_assets.errors import PermanentError
 from spike_assets.settings import Settings
 
 Pause = Callable[[float], bool]
 """Waits for so many seconds and tells whether to stop; raises where one of those that run has ended."""
-
-BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
-"""Has Dagster store events together that come together: those that say what a run of many partitions intends to do."""
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +67,7 @@ def serve(
     require_free(port)
     require_dashboard(settings)
     workspace = str(project_file("workspace.yaml"))
-    environment = {**BATCHES, **os.environ, **environment, "DAGSTER_HOME": str(home)}
+    environment = {**EVENT_BATCHES, **os.environ, **environment, "DAGSTER_HOME": str(home)}
     environment["SPIKE_DAGSTER_URL"] = settings.dagster_url or f"http://{HOST}:{port}"
     with stop_requested() as requested, Children(environment, home) as children:
         say(f"starting the dashboard, the Dagster UI and its daemon (output in {os.path.relpath(home)})")

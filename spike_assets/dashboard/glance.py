@@ -50,9 +50,9 @@ class Glance:
         """Give what is the same exactly while alerts, and what was told of them, are."""
         return self.outbox, *(self.rows(name) for name in self.sizes)
 
-    def under_way(self) -> frozenset[str]:
-        """Give the ids of the passes that have begun and not told of their end."""
-        return frozenset(i for i, one in self.passes.items() if one["status"] == "running")
+    def is_under_way(self) -> bool:
+        """Tell whether a pass has begun and not told of its end."""
+        return any(one["status"] == "running" for one in self.passes.values())
 
     def _passes(self, granularity: str, *, running: bool) -> tuple[Any, ...]:
         return tuple(

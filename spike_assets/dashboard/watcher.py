@@ -1,7 +1,7 @@
-"""Notices what others write into the store, within a second of their commit, and hands it to the feed.
+"""Notices what others write into the store, within a second of a pass's end, and hands it to the feed.
 
 It looks at the file's size and time of change five times a second, and opens the database only when these say so, for
-some tens of milliseconds: a pass that comes meanwhile waits no longer than that. Whoever writes now goes first.
+some tens of milliseconds: a pass that comes meanwhile waits no longer than that. Of one under way it only takes note.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ class Pace:
     patience
         For so long looks may be in vain before pages are told why; what they show is hardly older.
     spared
-        For so long a pass that has begun is left alone: it is over in a moment, and every look on its way would have it
-        wait.
+        For so long, and no longer, a look is put off while passes are under way: they are over in a moment, and each
+        look has them wait.
     """
 
     poll: float = 0.2
@@ -94,8 +94,8 @@ class Watcher:
         self._fresh = float("-inf")
         self._in_vain_since: float | None = None
         self._told: str | None = None
-        self._under_way: frozenset[str] = frozenset()
-        self._begun = float("-inf")
+        self._spared: str | None = None
+        self._sparing: float | None = None
         self.seconds = 0.0
         """What the last look took."""
 
@@ -146,7 +146,8 @@ class Watcher:
             return False
         finally:
             late.cancel()
-        self._fresh, self._hub.looked_at = start, now
+        if self._sparing is None:
+            self._fresh, self._hub.looked_at = start, now
         if seen is None:
             return False
         self._looked = time.monotonic()
@@ -171,25 +172,27 @@ class Watcher:
         due = self._in_vain_since is not None or since >= (self._pace.blind if stamp is None else self._pace.idle)
         if stamp == self._stamp and not due:
             return None
-        seen = self._look(due)
+        if self._sparing is not None and stamp == self._spared and self._spares():
+            return None
+        seen = self._look(stamp, due)
         if seen is not None:
-            self._stamp = stamp
+            self._stamp, self._spared, self._sparing = stamp, None, None
         return seen
 
-    def _look(self, whole: bool) -> Seen | None:
-        """Look, unless a pass is spared."""
+    def _look(self, stamp: str | None, whole: bool) -> Seen | None:
+        """Look, unless that is put off."""
         store, deadline, now = self._site.pipeline.store, Deadline.after(_LIMIT), self._site.now()
         first: Glance = glance(self._site, now).ask(store, deadline, _PURPOSE)
-        if self._spares(first.under_way()) and not whole and self._known is not None:
+        if first.is_under_way() and self._known is not None and not whole and self._spares():
+            self._spared, self._sparing = stamp, self._sparing or time.monotonic()
             return None
         seen: Seen = look(self._site, now, self._known, first, whole=whole).ask(store, deadline, _PURPOSE)
         return seen
 
-    def _spares(self, under_way: frozenset[str]) -> bool:
-        if under_way - self._under_way:
-            self._begun = time.monotonic()
-        self._under_way = under_way
-        return bool(under_way) and time.monotonic() - self._begun < self._pace.spared
+    def _spares(self) -> bool:
+        """Tell whether a look may be put off, or be put off for longer."""
+        now = time.monotonic()
+        return now - (self._sparing or now) < self._pace.spared
 
     def _waited(self, start: float) -> None:
         """Tell of a look that is under way for long, unless something better is told."""

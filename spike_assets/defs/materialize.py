@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from spike_assets.defs import EVENT_BATCHES
 from spike_assets.defs.assets import TRIGGER_TAG
 from spike_assets.defs.faults import own_words
 from spike_assets.defs.jobs import pass_name
@@ -27,8 +28,7 @@ QUICKLY = {
     # One event says which partitions a run is going to fill, in place of one each. (Were the run to fail, the UI would
     # not mark them as failed: so not for everyday runs.)
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "true",
-    # Up to so many materializations are stored in one transaction.
-    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+    **EVENT_BATCHES,
 }
 _QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 

@@ -25,7 +25,7 @@ from spike_assets.store.tables import Column
 
 _SHORT_LOG = 100_000
 """Bytes of write-ahead log that a writer leaves behind: a handful of passes. Commits are safe in it. Writing it into
-the file takes 50 ms or more, three times as long as opening and closing; whoever opens next reads it in a few."""
+the file takes 50 ms or more, a third of a pass; whoever opens next reads it in a few."""
 
 _EXACT = 2.0**53
 """The first of the whole numbers that a float does not tell from its neighbours."""
@@ -235,7 +235,7 @@ class DuckDBEngine:
             return StoreUnavailableError(f"no space left for {self.path}; nothing was changed, free some and try again")
         if "Permission denied" in text or "read-only" in text.lower():
             return StoreError(f"{self.path} cannot be written: {text}; set SPIKE_DATABASE to a file that can be")
-        if "Could not read enough bytes" in text:
+        if "Could not read enough bytes" in text and str(self.path) in text:
             return StoreError(f"{self.path} is cut short; restore it, or set SPIKE_DATABASE to another path")
         if "not a valid DuckDB database" in text:
             return StoreError(f"{self.path} is not a DuckDB database; set SPIKE_DATABASE to another path")

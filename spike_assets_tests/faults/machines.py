@@ -89,7 +89,7 @@ def _machine(folder: Path, database: str, dagster: str, webhook: str, start: dat
     home.mkdir(parents=True)
     at = make_url(dagster)
     config = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text(encoding="utf-8"))
-    config["storage"]["postgres"]["postgres_db"]["port"] = at.port
+    config["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
     (home / "dagster.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     channels = {"channels": {CHANNEL: _ALERTS | {"url": webhook}}}
     (folder / "alerts.yaml").write_text(yaml.safe_dump(channels), encoding="utf-8")

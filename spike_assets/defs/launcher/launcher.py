@@ -13,6 +13,7 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from spike_assets.defs import EVENT_BATCHES
 from spike_assets.defs.launcher import books
 from spike_assets.defs.launcher.client import LOG, NotWarmError, WarmServer, WarmServers
 from spike_assets.defs.launcher.process import Worker
@@ -22,9 +23,6 @@ TESTED = ("1.13.27",)
 """The Dagster releases that the tests pass on. What a launcher does is not public, and may change in the next one."""
 
 LOCATION = "spike"
-
-ENVIRONMENT = {"DAGSTER_EVENT_BATCH_SIZE": "1000"}
-"""What runs are told unless it is set: events that come together, as those of a range run do, are stored together."""
 
 
 class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
@@ -93,7 +91,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 self._instance.get_ref(), self._location, repository, self._instance.code_server_process_startup_timeout
             ),
             repository,
-            {"run_id": run.run_id, "since": since, "environment": ENVIRONMENT},
+            {"run_id": run.run_id, "since": since, "environment": EVENT_BATCHES},
             lambda worker: self._instance.add_run_tags(run.run_id, worker.tags if worker else Worker.nobody()),
         )
 

@@ -5,6 +5,7 @@ plans are made, statements are compiled. Connections are closed behind it.
 """
 
 import gc
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from spike_assets.defs.launcher.rehearsal import rehearse
 from spike_assets.defs.launcher.sources import Sources
 from spike_assets.defs.launcher.wire import Message
 from spike_assets.settings import variable
+
+_log = logging.getLogger(__name__)
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """A run that there never is."""
@@ -65,7 +68,10 @@ def _use(instance: DagsterInstance, repository: ReconstructableRepository) -> No
     instance.get_run_by_id(NOBODY)
     _ = instance.compute_log_manager
     instance.all_logs(NOBODY)
-    rehearse(repository.get_definition())
+    try:
+        rehearse(repository.get_definition())
+    except Exception:  # noqa: BLE001 - whatever a pass raises; runs are forked all the same
+        _log.warning("the rehearsal failed: runs are launched warm, and are slower", exc_info=True)
 
 
 def _settings_files() -> list[str]:

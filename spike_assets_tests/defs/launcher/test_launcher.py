@@ -67,7 +67,8 @@ def test_the_server_has_nothing_open_that_a_run_would_share(runs: Runs) -> None:
     assert runs.status(run_id) == "SUCCESS"
     server = runs.worker(run_id).server
     until(lambda: not runs.worker(run_id).process.lives)
-    until(lambda: opened(server) == ["socket"], lambda: str(opened(server)))  # once it has buried its child
+    # Until it has buried its child, it has a handle of it.
+    until(lambda: opened(server) == ["socket"], lambda: str(opened(server)))
 
 
 def test_many_at_once(runs: Runs, hold: Path) -> None:

@@ -18,7 +18,7 @@ def test_runs_are_forked_off_a_server_that_holds_no_connection(
 ) -> None:
     settings = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text(encoding="utf-8"))
     at = make_url(empty_postgres)
-    settings["storage"]["postgres"]["postgres_db"]["port"] = at.port
+    settings["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
     prepare(tmp_path)
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     with environment(tmp_path), monkeypatch.context() as patch:
@@ -35,7 +35,8 @@ def test_runs_are_forked_off_a_server_that_holds_no_connection(
             assert runs.status(run_id) == "SUCCESS"
             worker = runs.worker(run_id)
             until(lambda: not worker.process.lives)
-            until(lambda: opened(worker.server) == ["socket"], lambda: str(opened(worker.server)))  # once it has buried its child
+            # Until it has buried its child, it has a handle of it.
+            until(lambda: opened(worker.server) == ["socket"], lambda: str(opened(worker.server)))
             (tmp_path / "hold").touch()
             run_id = runs.launch("held")
             runs.worker(run_id)

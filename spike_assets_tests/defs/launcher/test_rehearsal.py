@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,13 +24,25 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
 
 
+def held() -> set[str]:
+    """Give what of this process every child would share, or not have: what is open, and threads."""
+    return {
+        f"{name}/{one.name} {one.readlink() if name == 'fd' else ''}"
+        for name in ("fd", "task")
+        for one in Path("/proc/self", name).iterdir()
+        if name == "task" or os.path.lexists(one)
+    }
+
+
 def test_it_is_a_pass_of_which_nothing_is_left(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "spike.duckdb"))
     pipeline = Pipeline(SimulatedSource(), store, ("EUR_USD",), history_start=datetime(2025, 1, 1, tzinfo=UTC))
-    threads = threading.enumerate()
-    rehearse(build_defs(pipeline=pipeline).get_repository_def())
+    repository = build_defs(pipeline=pipeline).get_repository_def()
+    rehearse(repository)
+    before = held()
+    rehearse(repository)
+    assert held() <= before
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
-    assert not [thread for thread in threading.enumerate() if thread not in threads]
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "home")
 
 
@@ -40,6 +51,13 @@ def test_definitions_that_have_no_pass_have_no_rehearsal(tmp_path: Path) -> None
     def nothing() -> None: ...
 
     rehearse(dg.Definitions(jobs=[nothing]).get_repository_def())
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
+
+
+def test_history_may_begin_today(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "spike.duckdb"))
+    pipeline = Pipeline(SimulatedSource(), store, ("EUR_USD",), history_start=datetime.now(UTC))
+    rehearse(build_defs(pipeline=pipeline).get_repository_def())
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
