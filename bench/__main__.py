@@ -16,7 +16,7 @@ from bench.stores import Filled, fill
 PASSES = 60
 """How many passes a median is of."""
 DAGSTER_RUNS = 30
-TICKS = 20
+TICKS = {launches.STOCK: 8, launches.OURS: 20}
 GROWTH = 20
 LAUNCHES = 20
 LOADS = 20
