@@ -3,7 +3,6 @@
 What each rule looks at stands in `significance`; who is told is the business of `alerts`.
 """
 
-import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spike_assets import market_hours
+from spike_assets.core.ids import of_names
 from spike_assets.core.significance import PatternCompletion, PsychologicalLevel, Simultaneous, VolumeSpike
 from spike_assets.granularity import Granularity
 
@@ -81,7 +81,7 @@ def _single(events: pd.DataFrame, members: dict[pd.Timestamp, tuple[str, ...]], 
         {
             "instrument": rows["instrument"].to_numpy(dtype=object),
             "time": times.to_numpy(),
-            "alert_id": _objects([_alert_id(str(event_id)) for event_id in rows["event_id"]]),
+            "alert_id": _objects(of_names(ALERT_NAMESPACE, map(str, rows["event_id"]))),
             "event_id": rows["event_id"].to_numpy(dtype=object),
             "closed_at": rows["closed_at"].to_numpy(),
             "level": rows["level"].to_numpy(dtype="float64"),
@@ -108,7 +108,7 @@ def _together(groups: pd.DataFrame, granularity: Granularity, rules: Rules) -> p
         {
             "instrument": _objects([GROUP] * len(groups)),
             "time": times,
-            "alert_id": _objects([_alert_id(stamp) for stamp in stamps]),
+            "alert_id": _objects(of_names(ALERT_NAMESPACE, stamps)),
             "event_id": _objects([None] * len(groups)),
             "closed_at": market_hours.candle_close(granularity, times),
             "level": np.full(len(groups), np.nan),
@@ -117,12 +117,6 @@ def _together(groups: pd.DataFrame, granularity: Granularity, rules: Rules) -> p
             "members": _objects([",".join(names) for names in groups["members"]]),
         }
     )
-
-
-def _alert_id(of: str) -> str:
-    """Give the UUIDv5 of an event's id, or of what a group is called (RFC 9562 §5.5)."""
-    digest = hashlib.sha1(ALERT_NAMESPACE.bytes + of.encode(), usedforsecurity=False)
-    return str(uuid.UUID(bytes=digest.digest()[:16], version=5))
 
 
 def _others(members: tuple[str, ...] | None, name: str) -> str | None:

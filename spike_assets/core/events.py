@@ -1,6 +1,5 @@
 """`new_resistance`: where a rising candle is answered by a falling one that leaves a long upper wick."""
 
-import hashlib
 import uuid
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 
 from spike_assets import market_hours
 from spike_assets.core.grouped import Floats, Grouped, floats
+from spike_assets.core.ids import of_names
 from spike_assets.granularity import Granularity
 
 REJECTION_ATRS = 0.3
@@ -20,13 +20,8 @@ EVENT_NAMESPACE = uuid.UUID("6f1c4f0e-1f4e-5f7a-9d0b-6d1f3a5b8c27")
 def event_ids(instruments: "list[str]", granularity: Granularity, times: pd.DatetimeIndex) -> list[str]:
     """Give the UUIDv5 of `new_resistance|EUR_USD|H1|2025-03-10T05:00:00Z` for each event (RFC 9562 §5.5)."""
     stamps = np.datetime_as_string(times.tz_localize(None).to_numpy(), unit="s")
-    base = hashlib.sha1(EVENT_NAMESPACE.bytes, usedforsecurity=False)
-    ids = []
-    for instrument, stamp in zip(instruments, stamps, strict=True):
-        digest = base.copy()
-        digest.update(f"new_resistance|{instrument}|{granularity.name}|{stamp}Z".encode())
-        ids.append(str(uuid.UUID(bytes=digest.digest()[:16], version=5)))
-    return ids
+    named = zip(instruments, stamps, strict=True)
+    return of_names(EVENT_NAMESPACE, (f"new_resistance|{name}|{granularity.name}|{stamp}Z" for name, stamp in named))
 
 
 def events(candles: pd.DataFrame, atr: pd.DataFrame, granularity: Granularity) -> pd.DataFrame:

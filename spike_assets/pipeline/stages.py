@@ -90,8 +90,8 @@ def _events(session: Session, granularity: Granularity, todo: Sequence[Stretch])
 
 def _features(session: Session, granularity: Granularity, todo: Sequence[Stretch]) -> Work:
     """Look at the events before, at the last 50 candles, and at 20 candles of the event's slot."""
-    present = session.data.read(granularity, EVENTS, [s.span for s in todo], ["instrument"])
-    busy = [s for s in todo if s.instrument in set(present["instrument"])]
+    present = set(session.data.read(granularity, EVENTS, [s.span for s in todo], ["instrument"])["instrument"])
+    busy = [s for s in todo if s.instrument in present]
     if not busy:
         return Work(no_rows(FEATURES), {})
 

@@ -369,7 +369,9 @@ def _ends_of(rows: pd.DataFrame) -> list[tuple[str, datetime, datetime]]:
     codes, names = pd.factorize(rows["instrument"].to_numpy(dtype=object), sort=True)
     at = micros(rows["time"])
     in_order = np.lexsort((at, codes))
-    codes, times = codes[in_order], pd.DatetimeIndex(at[in_order].view("M8[us]"), tz="UTC").to_pydatetime()
-    first = np.flatnonzero(np.diff(codes, prepend=-1))
-    last = np.append(first[1:], len(codes)) - 1
-    return list(zip(names.tolist(), times[first], times[last], strict=True))
+    starts = np.flatnonzero(np.diff(codes[in_order], prepend=-1))
+    stops = np.append(starts[1:], len(codes)) - 1
+    first, last = (
+        pd.DatetimeIndex(at[in_order[which]].view("M8[us]"), tz="UTC").to_pydatetime() for which in (starts, stops)
+    )
+    return list(zip(names.tolist(), first, last, strict=True))
