@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-import tarfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,12 +82,12 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the newest code that knew the migration before the last, and not the last."""
     header = f"-- migration {migrations.LATEST}: "
     commits = git("log", "--reverse", "--format=%H", f"-S{header}", "--", SCHEMA).decode().split()
-    code = git("archive", f"{commits[0]}~1", "spike_assets") if commits else b""
+    code = git("archive", "--format=zip", f"{commits[0]}~1", "spike_assets") if commits else b""
     if not code:
         pytest.skip("this checkout has not the history in which the code of the migration before the last stands")
     folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=io.BytesIO(code)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(folder)
     known = (folder / SCHEMA).read_text(encoding="utf-8")
     assert header not in known
     assert f"-- migration {migrations.LATEST - 1}: " in known

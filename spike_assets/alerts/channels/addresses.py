@@ -50,8 +50,8 @@ def _unwrapped(address: str) -> list[IPv4Address | IPv6Address]:
         return [found]
     if found.ipv4_mapped:
         return [found.ipv4_mapped]
-    if found.sixtofour:
-        return [found, found.sixtofour]
+    if found.sixtofour:  # what Python's list says of the tunnel itself differs between its patch releases
+        return [found.sixtofour]
     if found in _NAT64:
         return [IPv4Address(int(found) & 0xFFFFFFFF)]
     return [found, *(found.teredo or ())]
