@@ -45,8 +45,8 @@ Dagster keeps its events, on the same machine, with fsync.
 _TICKS = """\
 Milliseconds. The H1 schedule ticks each minute, and each minute is another trading hour (`bench/shifted.py`); the
 daemon, the run queue, the launcher and their time are the real ones. The run sends the alert itself, to a signed
-webhook on loopback; not every tick has one. In the last row the webhook answered 503 first: the message waited for its
-next try (2.5 to 5 s), and the sensor had it sent by a run of its own.
+webhook on loopback; not every tick has one. Where it says *refused*, the webhook answered 503 first: the message waited
+for its next try (2.5 to 5 s), and the sensor had it sent by a run of its own.
 """
 
 _TICK_TIME = """\
@@ -308,9 +308,8 @@ def _ranges(found: Mapping[str, ranges.Ranged]) -> str:
 def _ticks(found: Mapping[str, passes.Timings]) -> str:
     stock, ours = found[launches.STOCK], found[launches.OURS]
     rows = [
-        f"| {part} | {_ticked(stock, part)} | {_ticked(ours, part)} | {stock.p50(part) / ours.p50(part):.1f} × |"
+        f"| {part} | {_ticked(stock, part)} | {_ticked(ours, part)} | {_times(stock, ours, part)} |"
         for part in ours.parts
-        if part in stock.parts
     ]
     main = "tick due → run succeeded"
     bars = {"as shipped": ours.p50(main), launches.STOCK: stock.p50(main)}
@@ -330,7 +329,13 @@ def _ticks(found: Mapping[str, passes.Timings]) -> str:
     )
 
 
+def _times(stock: passes.Timings, ours: passes.Timings, part: str) -> str:
+    return f"{stock.p50(part) / ours.p50(part):.1f} ×" if part in stock.parts else ""
+
+
 def _ticked(timings: passes.Timings, part: str) -> str:
+    if part not in timings.parts:
+        return ""
     return f"{timings.p50(part):,.0f}, {max(timings.parts[part]):,.0f} ({len(timings.parts[part])})"
 
 
