@@ -171,6 +171,12 @@ def _atrs(found: rivals.Atrs) -> str:
     )
 
 
+def _section(title: str, note: str, plot: str, header: str, rows: Sequence[str], behind: str = "") -> str:
+    """Put a plot and a table under a title; all columns but the first are numbers."""
+    line = "|---|" + "---:|" * (header.count("|") - 2)
+    return "\n".join([f"## {title}", "", note, plot, header, line, *rows, "", *([behind] if behind else [])])
+
+
 def _grown(found: Sequence[instruments.Grown]) -> str:
     rows = [
         f"| {one.engine} | {one.instruments:,} | {one.p50:,.0f} | {one.longest:,.0f} | {one.peak_mb:,.0f}"
@@ -181,17 +187,8 @@ def _grown(found: Sequence[instruments.Grown]) -> str:
     plot = plots.lines(
         "instruments", "How does a pass grow with instruments?", instruments.COUNTS, each, label="instruments"
     )
-    return "\n".join(
-        [
-            "## More instruments",
-            "",
-            _GROWTH,
-            plot,
-            "| | instruments | p50, ms | longest, ms | memory, MB | loading, s |",
-            "|---|---:|---:|---:|---:|---:|",
-            *rows,
-            "",
-        ]
+    return _section(
+        "More instruments", _GROWTH, plot, "| | instruments | p50, ms | longest, ms | memory, MB | loading, s |", rows
     )
 
 
@@ -204,17 +201,8 @@ def _launched(found: Mapping[str, passes.Timings]) -> str:
     main = "one run: launch → succeeded"
     bars = {"as shipped": ours.p50(main), launches.STOCK: stock.p50(main)}
     plot = plots.bars("launch", "From launch to success (ms)", bars, unit="ms", budget=1200)
-    return "\n".join(
-        [
-            "## From launch to success",
-            "",
-            _LAUNCHES,
-            plot,
-            f"| p50 of {LAUNCHES} | {launches.STOCK} | {launches.OURS} | |",
-            "|---|---:|---:|---:|",
-            *rows,
-            "",
-        ]
+    return _section(
+        "From launch to success", _LAUNCHES, plot, f"| p50 of {LAUNCHES} | {launches.STOCK} | {launches.OURS} | |", rows
     )
 
 
@@ -291,17 +279,8 @@ def _ranges(found: Mapping[str, ranges.Ranged]) -> str:
     rows = [
         f"| {name} | {one.partitions:,} | {one.seconds:.0f} | {one.milliseconds:.1f} |" for name, one in found.items()
     ]
-    return "\n".join(
-        [
-            "## A Dagster partition backfill",
-            "",
-            _RANGES,
-            plot,
-            "| | partitions | seconds | ms per partition and asset |",
-            "|---|---:|---:|---:|",
-            *rows,
-            "",
-        ]
+    return _section(
+        "A Dagster partition backfill", _RANGES, plot, "| | partitions | seconds | ms per partition and asset |", rows
     )
 
 
@@ -314,18 +293,13 @@ def _ticks(found: Mapping[str, passes.Timings]) -> str:
     main = "tick due → run succeeded"
     bars = {"as shipped": ours.p50(main), launches.STOCK: stock.p50(main)}
     plot = plots.bars("tick", "From a tick to the run's success (ms)", bars, unit="ms", budget=2000)
-    return "\n".join(
-        [
-            "## From a tick to a received alert, in a running `spike up`",
-            "",
-            _TICKS,
-            plot,
-            f"| p50, longest (ticks) | {launches.STOCK} | {launches.OURS} | |",
-            "|---|---:|---:|---:|",
-            *rows,
-            "",
-            _TICK_TIME,
-        ]
+    return _section(
+        "From a tick to a received alert, in a running `spike up`",
+        _TICKS,
+        plot,
+        f"| p50, longest (ticks) | {launches.STOCK} | {launches.OURS} | |",
+        rows,
+        _TICK_TIME,
     )
 
 
