@@ -22,6 +22,7 @@ from spike_assets.core.grouped import (
     micros,
     nullable_int,
     nullable_text,
+    positions,
 )
 from spike_assets.core.sequence import sequence
 from spike_assets.granularity import Granularity
@@ -132,12 +133,11 @@ def _pattern_run(
 
 def _unseen_part_of_run(events: pd.DataFrame, previous_run: pd.DataFrame, run: Floats, began: Ints) -> Floats:
     """Give, per event, by how much its run is longer than the given events show."""
-    keys = ["instrument", "time"]
-    stored = events[keys].merge(previous_run[[*keys, "pattern_run"]], how="left", on=keys)
-    more = floats(stored, "pattern_run") - run
+    at = positions(events, previous_run)
+    more = np.where(at < 0, np.nan, floats(previous_run, "pattern_run")[at]) - run
     unseen = np.zeros(len(run))
-    at = np.flatnonzero(~np.isnan(more))
-    unseen[began[at]] = more[at]
+    there = np.flatnonzero(~np.isnan(more))
+    unseen[began[there]] = more[there]
     return unseen[began]
 
 
@@ -146,7 +146,7 @@ class _CandleCounts:
 
     def __init__(self, events: pd.DataFrame, candles: pd.DataFrame) -> None:
         grouped = Grouped(candles)
-        self._at = _positions(events, candles)
+        self._at = _candle_of(events, candles)
         self._first = grouped.start[self._at]
         is_event = np.zeros(len(candles) + 1, dtype=np.int64)
         is_event[self._at + 1] = 1
@@ -161,13 +161,12 @@ class _CandleCounts:
         return np.asarray(self._events_before[self._at + 1] - self._events_before[oldest], dtype=np.int64)
 
 
-def _positions(events: pd.DataFrame, candles: pd.DataFrame) -> Ints:
+def _candle_of(events: pd.DataFrame, candles: pd.DataFrame) -> Ints:
     """Give the row of each event's candle."""
-    index = pd.MultiIndex.from_arrays([candles["instrument"], micros(candles["time"])])
-    at = index.get_indexer(pd.MultiIndex.from_arrays([events["instrument"], micros(events["time"])]))
+    at = positions(events, candles)
     if (at < 0).any():
         raise ValueError("every event needs its candle")
-    return at.astype(np.int64)
+    return at
 
 
 def against_slot(events: pd.DataFrame, candles: pd.DataFrame, granularity: Granularity) -> tuple[Floats, Floats]:
@@ -179,7 +178,7 @@ def against_slot(events: pd.DataFrame, candles: pd.DataFrame, granularity: Granu
     group = (instrument_codes(candles) * (slots.max(initial=0) + 1) + slots)[by_slot]
     volumes = floats(candles, "volume")[by_slot]
     logs = _log_of_counts(volumes)
-    at = place[_positions(events, candles)]
+    at = place[_candle_of(events, candles)]
     relative, z = np.full(len(events), np.nan), np.full(len(events), np.nan)
     for chunk in np.array_split(np.arange(len(events)), max(1, len(events) // 50_000)):
         relative[chunk], z[chunk] = _robust(at[chunk], group, volumes, logs)

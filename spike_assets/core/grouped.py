@@ -71,6 +71,21 @@ def instrument_codes(frame: pd.DataFrame) -> Ints:
     return codes.astype(np.int64)
 
 
+def positions(rows: pd.DataFrame, others: pd.DataFrame) -> Ints:
+    """Give the position among `others` of each row's counterpart, the one of its instrument and time; -1 without any.
+
+    Raises
+    ------
+    InvalidIndexError
+        Others has two rows of the same instrument and time.
+    """
+    names = pd.factorize(np.concatenate([np.asarray(frame["instrument"], dtype=object) for frame in (rows, others)]))[0]
+    times, known = pd.factorize(np.concatenate([micros(frame["time"]) for frame in (rows, others)]))
+    keys = names.astype(np.int64) * len(known) + times
+    at = pd.Index(keys[len(rows) :]).get_indexer(pd.Index(keys[: len(rows)]))
+    return np.asarray(at, dtype=np.int64)
+
+
 def micros(times: "pd.Series[Any] | pd.DatetimeIndex") -> Ints:
     """Give times as microseconds since 1970, UTC."""
     index = pd.DatetimeIndex(times)

@@ -13,6 +13,7 @@ import pandas as pd
 from spike_assets.alerts import queue
 from spike_assets.alerts.queue import Occasion
 from spike_assets.core.alerts import Rules, alerts
+from spike_assets.core.grouped import positions
 from spike_assets.core.significance import PsychologicalLevel, Simultaneous
 from spike_assets.granularity import EARLIEST, Granularity
 from spike_assets.market_hours import Window
@@ -106,4 +107,6 @@ def rules(numbers: RoundNumbers, share: float) -> Rules:
 
 def _beside(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Give rows with the columns of others that have the same instrument and time; rows without any are left out."""
-    return rows.merge(others, how="inner", on=["instrument", "time"])
+    at = positions(rows, others)
+    more = others.drop(columns=["instrument", "time"]).take(at[at >= 0]).reset_index(drop=True)
+    return pd.concat([rows[at >= 0].reset_index(drop=True), more], axis="columns")

@@ -11,7 +11,7 @@ from spike_assets.alerts.sender import IN_A_PASS, Outcome
 from spike_assets.deadline import Deadline
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline import candles, records
+from spike_assets.pipeline import candles, collector, records
 from spike_assets.pipeline.alerts import all_instruments_at_once
 from spike_assets.pipeline.context import Pipeline, Watch
 from spike_assets.pipeline.settle import Stage, instrument_by_instrument, settle
@@ -64,6 +64,7 @@ class PassResult:
         return {"status": self.status, "processed": self.processed(), "duration_ms": round(self.duration_ms, 1)}
 
 
+@collector.at_rest()
 def process(
     pipeline: Pipeline,
     granularity: Granularity,

@@ -14,6 +14,7 @@ from spike_assets.core.grouped import (
     nullable_bool,
     nullable_int,
     nullable_text,
+    positions,
     stretches,
 )
 from spike_assets_tests.strategies import examples
@@ -109,3 +110,32 @@ def test_nan_is_null_as_integer_flag_and_text() -> None:
     assert flags[0]
     assert flags[1] is pd.NA
     assert nullable_text(np.array(["HH", "LH"]), np.array([True, False])).tolist() == ["HH", None]
+
+
+def keyed(*keys: tuple[str, int]) -> pd.DataFrame:
+    """Give a frame of instruments and times, the latter in hours since 1970."""
+    names, hours = zip(*keys, strict=True) if keys else ((), ())
+    times = pd.DatetimeIndex(np.array(hours, dtype="M8[h]").astype("M8[us]"), tz="UTC")
+    return pd.DataFrame({"instrument": pd.Series(list(names), dtype=object), "time": times})
+
+
+def test_each_row_finds_its_counterpart() -> None:
+    others = keyed(("A", 1), ("A", 2), ("B", 1))
+    assert positions(keyed(("B", 1), ("A", 2), ("B", 2), ("C", 1)), others).tolist() == [2, 1, -1, -1]
+    assert positions(keyed(("A", 1)), keyed()).tolist() == [-1]
+    assert positions(keyed(), others).tolist() == []
+
+
+def test_two_counterparts_are_refused() -> None:
+    with pytest.raises(pd.errors.InvalidIndexError):
+        positions(keyed(("A", 1)), keyed(("A", 1), ("A", 1)))
+
+
+keys = st.tuples(st.sampled_from("ABC"), st.integers(-5, 5))
+
+
+@examples(50)
+@given(st.lists(keys), st.lists(keys, unique=True))
+def test_counterparts_are_those_of_a_dictionary(rows: list[tuple[str, int]], others: list[tuple[str, int]]) -> None:
+    places = {key: i for i, key in enumerate(others)}
+    assert positions(keyed(*rows), keyed(*others)).tolist() == [places.get(key, -1) for key in rows]

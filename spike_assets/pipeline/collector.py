@@ -1,0 +1,24 @@
+"""Python's cyclic garbage collector: it rests while somebody waits for a pass.
+
+Walking every object that pandas and DuckDB have made takes 20 to 60 ms, and comes upon one pass in fifteen. What a pass
+leaves is freed by counting references; what of it is in cycles, the collector finds when the pass is over.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def at_rest() -> Iterator[None]:
+    """Have the collector rest during the block; one that somebody else has turned off stays off.
+
+    Of passes in several threads the first one to begin ends the rest of all: the others are slower, and no less right.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
