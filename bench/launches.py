@@ -1,12 +1,13 @@
 """From the launch of a run to its success, in a running `spike up`: Dagster's own settings against the shipped ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bench import ticks
-from bench.launched import VARIABLE
+from bench.launched import STEP_PROCESSES, VARIABLE
 from bench.passes import Timings
 from bench.up import Ask, environment, pipeline_of, spike_up, wait_for
 from spike_assets import market_hours
@@ -15,12 +16,43 @@ from spike_assets.market_hours import Window
 from spike_assets.partition_keys import partition_key
 from spike_assets.pipeline.backfill import backfill
 
-STOCK, OURS = "Dagster's own settings", "as shipped"
 HISTORY = 500
 """Candles of each instrument and granularity that are stored before."""
 PATIENCE = 300.0
-SETTINGS = {STOCK: "telemetry: {enabled: false}\n", OURS: None}
-"""What stands in dagster.yaml; None for what `spike up` puts there."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How Dagster is set, and how often with that.
+
+    Attributes
+    ----------
+    yaml
+        What stands in dagster.yaml; None for what `spike up` puts there.
+    step_processes
+        Whether each stage has a process of its own.
+    runs, at_once, ticks
+        How many runs alone, fours of runs, and ticks are measured.
+    """
+
+    name: str
+    yaml: str | None
+    step_processes: bool = False
+    runs: int = 20
+    at_once: int = 20
+    ticks: int = 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the environment says of it."""
+        return {STEP_PROCESSES: "1"} if self.step_processes else {}
+
+
+_NOTHING_SET = "telemetry: {enabled: false}\n"
+STOCK = Setting("Dagster's own settings", _NOTHING_SET, step_processes=True, at_once=3, ticks=20)
+ONE_PROCESS = Setting("the same, stages in one process", _NOTHING_SET)
+OURS = Setting("as shipped", None, ticks=30)
+SETTINGS = (STOCK, ONE_PROCESS, OURS)
 
 _WORKSPACE = """
 load_from:
@@ -40,41 +72,43 @@ query Run($id: ID!) { runOrError(runId: $id) { ... on Run {
   status stats { ... on RunStatsSnapshot { enqueuedTime launchTime startTime endTime } } } } }"""
 
 
-def measure(folder: Path, n: int) -> dict[str, Timings]:
-    """Run `n` times one run, and four at once (one of each granularity), with either settings; give milliseconds."""
-    return {name: _measure(folder / f"{i}", n, settings) for i, (name, settings) in enumerate(SETTINGS.items())}
+def measure(folder: Path) -> dict[str, Timings]:
+    """Run one run, and four at once (one of each granularity), with each of the settings; give milliseconds."""
+    return {setting.name: _measure(folder / f"{i}", setting) for i, setting in enumerate(SETTINGS)}
 
 
-def ticked(folder: Path, n: Mapping[str, int]) -> dict[str, Timings]:
-    """Measure so many ticks with each of the settings, as `ticks.measure` does."""
+def ticked(folder: Path) -> dict[str, Timings]:
+    """Measure ticks with each of the settings that have some, as `ticks.measure` does."""
     found = {}
-    for i, (name, settings) in enumerate(SETTINGS.items()):
-        home(folder / f"ticks{i}", settings)
-        found[name] = ticks.measure(folder / f"ticks{i}", n[name])
+    for i, setting in enumerate(setting for setting in SETTINGS if setting.ticks):
+        home(folder / f"ticks{i}", setting)
+        found[setting.name] = ticks.measure(folder / f"ticks{i}", setting.ticks, setting.variables)
     return found
 
 
-def home(folder: Path, settings: str | None) -> None:
-    """Make the folder of a `spike up`, with other settings of Dagster's than the shipped ones where any are given."""
+def home(folder: Path, setting: Setting) -> None:
+    """Make the folder of a `spike up`, with other settings of Dagster's than the shipped ones where it has any."""
     (folder / "home").mkdir(parents=True)
-    if settings is not None:
-        (folder / "home" / "dagster.yaml").write_text(settings, encoding="utf-8")
+    if setting.yaml is not None:
+        (folder / "home" / "dagster.yaml").write_text(setting.yaml, encoding="utf-8")
 
 
-def _measure(folder: Path, n: int, settings: str | None) -> Timings:
-    home(folder, settings)
+def _measure(folder: Path, setting: Setting) -> Timings:
+    home(folder, setting)
     (folder / "workspace.yaml").write_text(_WORKSPACE.format(Path(__file__).parents[1]), encoding="utf-8")
     now = datetime.now(UTC)
-    variables = environment(folder, "http://127.0.0.1:1", now - timedelta(weeks=HISTORY + 3 * n)) | {VARIABLE: "1"}
+    n = setting.runs + setting.at_once
+    variables = environment(folder, "http://127.0.0.1:1", now - timedelta(weeks=HISTORY + 3 * n))
+    variables |= setting.variables | {VARIABLE: "1"}
     for name in [name for name in variables if name.startswith("SPIKE_WEBHOOK")]:
         del variables[name]
     times = {granularity: _loaded(variables, granularity, now, n) for granularity in GRANULARITIES.values()}
     timings = Timings()
     with spike_up(folder, variables) as ask:
         _runs(ask, {H1: next(times[H1])})  # the first one loads what there is
-        for _ in range(n):
+        for _ in range(setting.runs):
             _note(timings, "one run", _runs(ask, {H1: next(times[H1])}))
-        for _ in range(n):
+        for _ in range(setting.at_once):
             _note(timings, "four at once", _runs(ask, {g: next(opens) for g, opens in times.items()}))
     return timings
 
@@ -82,8 +116,8 @@ def _measure(folder: Path, n: int, settings: str | None) -> Timings:
 def _loaded(variables: dict[str, str], granularity: Granularity, now: datetime, n: int) -> Iterator[datetime]:
     """Store history up to what the runs bring; give the candle times that these bring."""
     until = market_hours.last_closed(granularity, now).start
-    opens = market_hours.candle_times(granularity, Window(until - 4 * granularity.step * (HISTORY + 2 * n), until))
-    times = [open_.to_pydatetime() for open_ in opens[-HISTORY - 2 * n - 1 :]]
+    opens = market_hours.candle_times(granularity, Window(until - 4 * granularity.step * (HISTORY + n), until))
+    times = [open_.to_pydatetime() for open_ in opens[-HISTORY - n - 1 :]]
     backfill(pipeline_of(variables), granularity, Window(times[0], times[HISTORY]))
     return iter(times[HISTORY:])
 

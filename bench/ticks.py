@@ -1,6 +1,7 @@
 """From the tick of the H1 schedule to a received alert, in a running `spike up` (see `bench.shifted` for its clock)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +21,10 @@ from spike_assets_tests.receiver import Received, Receiver, Status
 HISTORY = timedelta(days=120)
 LEAD = 2
 """Minutes from the start of `spike up` to the first tick that is measured; those before load what there is."""
-EVERY = 3
-"""The webhook refuses the first message of every third tick."""
+EVERY = 6
+"""The webhook refuses the first message of every sixth tick."""
+SHARE = 0.05
+"""Three instruments with an event make a group here, so that almost every tick has an alert."""
 QUIETLY = 40.0
 """Seconds behind a run's end in which the sensor would have sent what was to be sent."""
 
@@ -37,14 +40,15 @@ query Runs { runsOrError(filter: {pipelineName: "h1_pass"}, limit: 3) {
   ... on Runs { results { runId status startTime endTime } } } }"""
 
 
-def measure(folder: Path, ticks: int) -> Timings:
-    """Run `spike up` over so many ticks, one a minute; not each of them has an alert."""
+def measure(folder: Path, ticks: int, more: Mapping[str, str]) -> Timings:
+    """Run `spike up`, told some more, over so many ticks, one a minute; not each of them has an alert."""
     now = datetime.now(UTC)
     shift = Shift(now.replace(second=0, microsecond=0) + timedelta(minutes=LEAD), _trading_hour(now))
     (folder / "workspace.yaml").write_text(_WORKSPACE.format(Path(__file__).parents[1]), encoding="utf-8")
     timings = Timings()
     with Receiver(SECRET) as receiver:
-        variables = environment(folder, receiver.url, shift.hour - HISTORY) | {VARIABLE: str(shift)}
+        variables = environment(folder, receiver.url, shift.hour - HISTORY)
+        variables |= {VARIABLE: str(shift), "SPIKE_SIMULTANEOUS_SHARE": str(SHARE), **more}
         pipeline = _loaded(variables, shift)
         with spike_up(folder, variables) as ask:
             n = max(0, -((shift.real - datetime.now(UTC)) // timedelta(minutes=1)))
