@@ -85,8 +85,8 @@ Dagster's own executor, which starts a process for each of the five stages and o
 """
 
 _STARTS = f"""\
-Milliseconds from a process's start to its end, p50 and p95 of {STARTS}. Its libraries are those that the function imports
-and does not do without.
+Milliseconds from the start of a process to its end, p50 and p95 of {STARTS}. Its libraries are those that the function
+imports and does not do without.
 """
 
 _RESULTS = Path(__file__).parent / "RESULTS.md"
