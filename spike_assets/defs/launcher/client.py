@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from dagster import DagsterInstance
+from dagster._core.code_pointer import CodePointer
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
 from dagster._serdes import serialize_value
@@ -177,7 +178,8 @@ class WarmServers:
             if self._server and self._server.has_ended():
                 LOG.warning("the warm server had ended; another one is started")
                 self._retire(self._server)
-            elif self._server and self._server.repository != repository:
+            elif self._server and _loaded(self._server.repository) != _loaded(repository):
+                LOG.info("a run is of other definitions than the warm server has loaded; another one is started")
                 self._retire(self._server)
             self._closed = [each for each in self._closed if not each.has_ended()]
             if self._server is None:
@@ -193,3 +195,8 @@ class WarmServers:
         self._server = None
         server.close()
         self._closed.append(server)
+
+
+def _loaded(repository: RepositoryPythonOrigin) -> tuple[str, CodePointer]:
+    """Give what a server loads of a repository; what a container would be told differs by who asks for a run."""
+    return repository.executable_path, repository.code_pointer

@@ -76,10 +76,17 @@ class Runs:
         assert isinstance(self.instance.run_launcher, WarmRunLauncher)
         return self.instance.run_launcher
 
-    def make(self, job: str, location: str = "spike", python: str = sys.executable, **tags: str) -> str:
+    def make(
+        self,
+        job: str,
+        location: str = "spike",
+        python: str = sys.executable,
+        container: dict[str, str] | None = None,
+        **tags: str,
+    ) -> str:
         """Make a run that is not launched yet, and give its id."""
         repository = ReconstructableRepository.for_module(self._module, "defs", str(self.folder))
-        repository = repository._replace(executable_path=python)
+        repository = repository._replace(executable_path=python, container_context=container)
         target = LoadableTargetOrigin(module_name=self._module, working_directory=str(self.folder))
         origin = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, location), "__repository__")
         return self.instance.create_run_for_job(

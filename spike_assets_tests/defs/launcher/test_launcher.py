@@ -62,6 +62,14 @@ def test_runs_are_forked_off_one_server_and_say_so(runs: Runs) -> None:
     assert cheap.noted(runs.folder)[first] == [("began", one.process.pid, 1), ("ended", one.process.pid, 1)]
 
 
+def test_who_asks_for_a_run_makes_no_other_server(runs: Runs) -> None:
+    # The daemon says {} of a container where others say nothing: once each of its retries cost a new server.
+    said: list[dict[str, str] | None] = [None, {}, None]
+    ids = [runs.launch("quick", container=container) for container in said]
+    assert [runs.status(run_id) for run_id in ids] == ["SUCCESS"] * 3
+    assert len({runs.worker(run_id).server for run_id in ids}) == 1
+
+
 def test_the_server_has_nothing_open_that_a_run_would_share(runs: Runs) -> None:
     run_id = runs.launch("quick")
     assert runs.status(run_id) == "SUCCESS"
