@@ -67,6 +67,8 @@ class Runs:
     def __init__(self, folder: Path, instance: dg.DagsterInstance, code: Code = CHEAP) -> None:
         self.folder = folder
         self.instance = instance
+        self.container: dict[str, str] | None = {}
+        """What the runs say of a container; the daemon says {}."""
         self._module = code.module
         self._jobs = {job.name: job for job in code.definitions.get_repository_def().get_all_jobs()}
 
@@ -76,17 +78,10 @@ class Runs:
         assert isinstance(self.instance.run_launcher, WarmRunLauncher)
         return self.instance.run_launcher
 
-    def make(
-        self,
-        job: str,
-        location: str = "spike",
-        python: str = sys.executable,
-        container: dict[str, str] | None = None,
-        **tags: str,
-    ) -> str:
+    def make(self, job: str, location: str = "spike", python: str = sys.executable, **tags: str) -> str:
         """Make a run that is not launched yet, and give its id."""
         repository = ReconstructableRepository.for_module(self._module, "defs", str(self.folder))
-        repository = repository._replace(executable_path=python, container_context=container)
+        repository = repository._replace(executable_path=python, container_context=self.container)
         target = LoadableTargetOrigin(module_name=self._module, working_directory=str(self.folder))
         origin = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, location), "__repository__")
         return self.instance.create_run_for_job(
