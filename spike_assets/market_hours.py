@@ -7,6 +7,7 @@ wall-clock time lives and dies inside this module. The rules come from `granular
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,15 @@ import pandas as pd
 
 from spike_assets.granularity import GRID_ANCHOR, NEW_YORK, Granularity
 
-WEEK_OPEN = pd.Timedelta(days=6, hours=17)
+WEEK_OPEN = timedelta(days=6, hours=17)
 """Sunday 17:00 New York, counted from Monday 00:00."""
-WEEK_CLOSE = pd.Timedelta(days=4, hours=17)
+WEEK_CLOSE = timedelta(days=4, hours=17)
 """Friday 17:00 New York, counted from Monday 00:00."""
+
+_WEEK = timedelta(days=7)
+_MONDAY = datetime(1969, 12, 29)  # noqa: DTZ001 - wall clock
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clock
+_MICROSECOND = timedelta(microseconds=1)
 
 _SEARCH = timedelta(days=17)  # reaches over two weekly closes, so that it always holds a closed candle
 
@@ -41,8 +47,10 @@ def utc_index(times: object) -> pd.DatetimeIndex:
     return index.tz_convert("UTC").as_unit("us")
 
 
-def _wall_clock(times: pd.DatetimeIndex, granularity: Granularity) -> pd.DatetimeIndex:
-    return times.tz_convert(granularity.zone).tz_localize(None)
+def _since(anchor: datetime, times: pd.DatetimeIndex, zone: ZoneInfo) -> npt.NDArray[np.int64]:
+    """Give how long after a wall-clock time of a zone each time is there, in microseconds of its wall clock."""
+    wall = times.tz_convert(zone).tz_localize(None).as_unit("us").asi8
+    return np.asarray(wall - (anchor - _EPOCH) // _MICROSECOND, dtype=np.int64)
 
 
 def _from_wall_clock(wall: pd.DatetimeIndex, granularity: Granularity) -> pd.DatetimeIndex:
@@ -52,8 +60,7 @@ def _from_wall_clock(wall: pd.DatetimeIndex, granularity: Granularity) -> pd.Dat
 
 
 def _steps(times: pd.DatetimeIndex, granularity: Granularity) -> npt.NDArray[np.int64]:
-    since = _wall_clock(times, granularity) - pd.Timestamp(GRID_ANCHOR)
-    return np.asarray(since // pd.Timedelta(granularity.step), dtype=np.int64)
+    return np.asarray(_since(GRID_ANCHOR, times, granularity.zone) // (granularity.step // _MICROSECOND))
 
 
 def _grid(steps: npt.NDArray[np.int64], granularity: Granularity) -> pd.DatetimeIndex:
@@ -85,9 +92,8 @@ def on_grid(granularity: Granularity, times: pd.DatetimeIndex) -> npt.NDArray[np
 
 def market_open(times: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
     """Tell at which times the market is open."""
-    wall = times.tz_convert(NEW_YORK).tz_localize(None)
-    in_week = (wall - wall.normalize()) + pd.to_timedelta(wall.day_of_week, unit="D")
-    return np.asarray((in_week < WEEK_CLOSE) | (in_week >= WEEK_OPEN))
+    in_week = _since(_MONDAY, times, NEW_YORK) % (_WEEK // _MICROSECOND)
+    return np.asarray((in_week < WEEK_CLOSE // _MICROSECOND) | (in_week >= WEEK_OPEN // _MICROSECOND))
 
 
 def traded(granularity: Granularity, opens: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
@@ -107,9 +113,13 @@ def candle_times(granularity: Granularity, window: Window) -> pd.DatetimeIndex:
     return opens[np.asarray(inside) & traded(granularity, opens)]
 
 
-@lru_cache(maxsize=64)
 def last_closed(granularity: Granularity, now: datetime) -> Window:
     """Give the newest candle that has closed at `now`, as its window."""
+    return _last_closed(granularity, now.replace(second=0, microsecond=0))  # candles close on whole minutes
+
+
+@lru_cache(maxsize=64)
+def _last_closed(granularity: Granularity, now: datetime) -> Window:
     opens = candle_times(granularity, Window(now - _SEARCH, now))
     closes = candle_close(granularity, opens)
     newest = int(np.flatnonzero(closes <= pd.Timestamp(now))[-1])
