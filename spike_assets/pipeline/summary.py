@@ -15,6 +15,10 @@ Status = Literal["success", "no_new_data", "failed"]
 """How a pass ended."""
 
 
+_NOTHING = pd.DataFrame({"instrument": [], "time": []})
+"""Shared by all that have touched nothing, and never changed."""
+
+
 @dataclass
 class Summary:
     """The work of one stage.
@@ -41,7 +45,7 @@ class Summary:
     added: int = 0
     updated: int = 0
     removed: int = 0
-    changed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"instrument": [], "time": []}))
+    changed: pd.DataFrame = field(default_factory=lambda: _NOTHING)
     quarantined: int = 0
     missing: tuple[str, ...] = ()
     unavailable: tuple[str, ...] = ()
