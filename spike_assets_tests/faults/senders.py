@@ -17,6 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pydantic import SecretStr
 
 from spike_assets.alerts import render
+from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.channels.webhook import WebhookChannel
 from spike_assets.alerts.digest import Digest
 from spike_assets.alerts.policy import Policy
@@ -69,9 +70,9 @@ OUTAGES: list[Status | Reset] = [Status(503), Reset(), Reset(after_reading=True)
 
 @dataclass(frozen=True)
 class Impatient:
-    """A webhook that does not wait for an answer for long."""
+    """A channel that does not wait for an answer for long."""
 
-    inner: WebhookChannel
+    inner: Channel
 
     @property
     def name(self) -> str:

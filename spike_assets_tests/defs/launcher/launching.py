@@ -79,7 +79,8 @@ class Runs:
     def make(self, job: str, location: str = "spike", python: str = sys.executable, **tags: str) -> str:
         """Make a run that is not launched yet, and give its id."""
         repository = ReconstructableRepository.for_module(self._module, "defs", str(self.folder))
-        repository = repository._replace(executable_path=python)
+        # As the daemon has it: with None in place of {}, a run that it launches again would need another server.
+        repository = repository._replace(executable_path=python, container_context={})
         target = LoadableTargetOrigin(module_name=self._module, working_directory=str(self.folder))
         origin = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, location), "__repository__")
         return self.instance.create_run_for_job(
