@@ -1,7 +1,7 @@
 """Platforms whose runs a real daemon launches warm: what a tick asks for is asked for, and its processes are killed."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,9 +10,13 @@ from random import Random
 from select import poll
 
 import dagster as dg
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from spike_assets.definitions import build_defs
 from spike_assets.defs.resources import PipelineResource
+from spike_assets.defs.schedules import range_tags
+from spike_assets.granularity import H1
+from spike_assets.partition_keys import partition_key
 from spike_assets.pipeline import Pipeline
 from spike_assets.settings import load_settings
 from spike_assets_tests import control
@@ -146,6 +150,12 @@ def launched(folder: Path, variables: Mapping[str, str], clock: Clock) -> Iterat
         pipeline = hasty(load_settings(), folder, clock)
     with stormy(folder, Code(MODULE, runs_of(pipeline)), **variables) as storm:
         yield Launched(storm, pipeline, clock, folder)
+
+
+def range_of(opened: Sequence[datetime]) -> dict[str, str]:
+    """Give the tags of a run over all partitions from the first to the last, as a backfill in Dagster's UI has them."""
+    keys = [partition_key(H1, time) for time in opened]
+    return {**range_tags(H1, keys), BACKFILL_ID_TAG: "abcdefgh"}
 
 
 def drawn(chance: Random, longest: float = LONGEST) -> Moment:
