@@ -125,6 +125,10 @@ class Launched:
         if act != "nothing":
             until(done, lambda: f"there was nothing to {act}; {self.failures()}")
 
+    def started(self) -> None:
+        """Wait until a run has begun, or none is to."""
+        until(lambda: bool(self.storm.started()) or not self.storm.unfinished(), lambda: "no run begins")
+
     def make_room(self, most: int = 2 * AT_ONCE) -> None:
         """Wait until no more runs than so many have not ended."""
         until(lambda: self.storm.unfinished() <= most, self.failures)
