@@ -65,7 +65,6 @@ class Launched:
     pipeline: Pipeline
     clock: Clock
     folder: Path
-    asked: int = 0
     _last: tuple[str, Mapping[str, str]] = ("", {})
     _definitions: dg.Definitions = field(init=False)
 
@@ -94,7 +93,6 @@ class Launched:
 
     def queue(self, job: str, tags: Mapping[str, str] = {}) -> str:
         """Put a run into the daemon's queue, and give its id."""
-        self.asked += 1
         self._last = job, tags
         return self.storm.runs.queue(job, **tags)
 

@@ -67,6 +67,7 @@ def on_a_broker(folder: Path, market: Market, until: datetime) -> Iterator[tuple
         }
         with launched(folder, variables, clock) as running:
             backfill(running.pipeline, H1, Window(market.window.start, until))
+            running.pipeline.source.client.close()  # type: ignore[attr-defined]
             yield running, server
 
 
@@ -116,5 +117,7 @@ def test_faults_and_kills(ticks: int, times: dict[str, int], tmp_path: Path, rec
     assert hashes(pipeline, H1) == hashes(clean, H1)
     assert pending_marks(pipeline, H1) == 0
     assert verify(pipeline, H1).difference is None
-    for name, figure in {**told, "faults": trouble.drawn, "requests": len(server.requests)}.items():
+    told |= {"faults": trouble.drawn, "requests": len(server.requests)}
+    told |= {"most connections in a second": server.most_connections_in_a_second()}
+    for name, figure in told.items():
         record_property(name, figure)
