@@ -1,45 +1,28 @@
 """The shipped functions, as a framework loads them, at a time of day and with a patience that a test sets in a file."""
 
 import importlib.util
-import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from spike_assets.granularity import GRANULARITIES
 from spike_assets.pipeline import Pipeline
 from spike_assets.settings import Settings
-from spike_assets_tests.cloud import CONTROL
+from spike_assets_tests import control
 
 _SHIPPED = Path(__file__).parents[2] / "deploy" / "function" / "main.py"
 _from_settings = Pipeline.from_settings
-_timeouts = {granularity: granularity.timeout for granularity in GRANULARITIES.values()}
-
-
-def _control() -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(Path(os.environ[CONTROL]).read_text(encoding="utf-8"))
-    return said
-
-
-def _now() -> datetime:
-    return datetime.fromisoformat(_control()["now"])
 
 
 def _clocked(settings: Settings) -> Pipeline:
-    return replace(_from_settings(settings), clock=_now)
+    return replace(_from_settings(settings), clock=control.now)
 
 
 def _patient(shipped: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @wraps(shipped)
     def call(request: Any) -> Any:
-        seconds = _control().get("timeout")
-        for name, timeout in _timeouts.items():
-            set_to = timeout if seconds is None else timedelta(seconds=seconds)
-            object.__setattr__(GRANULARITIES[name.name], "timeout", set_to)
+        control.take_timeouts()
         return shipped(request)
 
     return call

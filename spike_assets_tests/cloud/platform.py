@@ -22,7 +22,7 @@ from spike_assets.pipeline import Pipeline
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.sources.simulated import SimulatedSource
 from spike_assets.store import open_store
-from spike_assets_tests.cloud import CONTROL
+from spike_assets_tests import control
 from spike_assets_tests.faults.brokers import AFTER_CLOSE, Market, oanda_of
 from spike_assets_tests.oanda_server import ACCOUNT, TOKEN, Clock, OandaServer
 from spike_assets_tests.processes import PATIENCE
@@ -71,17 +71,15 @@ class World:
             "SPIKE_HISTORY_START": self.history_start.isoformat(),
             "SPIKE_WARMUP": "0",
             "TMPDIR": str(self.folder),  # where OANDA's limits are counted
-            CONTROL: str(self.folder / "control.json"),
             "GUNICORN_LOG_LEVEL": "info",
             "THREADS": "4",
+            **control.variables(self.folder),
         }
 
     def at(self, now: datetime, timeout: float | None = None) -> None:
         """Set the clock of all, and how long a pass may take."""
         self.clock.set(now)
-        said = self.folder / "control.new"
-        said.write_text(json.dumps({"now": now.isoformat(), "timeout": timeout}), encoding="utf-8")
-        said.replace(self.folder / "control.json")
+        control.say(self.folder, now, timeout)
 
     def pipeline(self) -> Pipeline:
         """Give a pipeline on the same broker and database, in this process."""

@@ -98,10 +98,10 @@ DAYS = {H1: 7, H4: 7, D: 16, W: 80}
 """How far back the reconcile looks that heals: farther than the daily one where faults last for more than a week."""
 
 
-def market_of(granularity: Granularity, seed: int = 0) -> Market:
+def market_of(granularity: Granularity, seed: int = 0, ticks: int = TICKS) -> Market:
     """Give candles that end at some time of 2025, another one for each seed."""
     end = datetime(2025, 1, 15, tzinfo=UTC) + timedelta(days=13 * seed % 340, hours=seed % 24)
-    start = nth_candle_before(granularity, end, HISTORY[granularity] + TICKS)
+    start = nth_candle_before(granularity, end, HISTORY[granularity] + ticks)
     last = nth_candle_before(granularity, end, 1)
     return Market(granularity, Window(start, close_of(granularity, last)))
 

@@ -175,11 +175,19 @@ class Fleet:
     killed: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
 
-    def tick(self, now: datetime, *, kills: Sequence[int] = (0,)) -> None:
-        """Tell all of a tick, kill some of them at random moments, and wait for the others."""
+    def tick(self, now: datetime, *, kills: Sequence[int] = (0,), meanwhile: Callable[[], None] | None = None) -> None:
+        """Tell all of a tick, kill some of them at random moments, and wait for the others.
+
+        Parameters
+        ----------
+        meanwhile
+            Is done once all are at work, before any of them is killed.
+        """
         for program in self.programs:
             program.end.send(now)
         at_work = {program: program.number() for program in self.programs}
+        if meanwhile:
+            meanwhile()
         victims = self.chance.sample(self.programs, self.chance.choice(kills))
         victims.sort(key=lambda each: each.longest)
         together = bool(victims) and self.chance.random() < 0.4

@@ -25,6 +25,7 @@ from spike_assets.pipeline import Pipeline, process
 from spike_assets.pipeline.backfill import backfill
 from spike_assets.pipeline.verify import verify
 from spike_assets.settings import load_settings
+from spike_assets.store.outbox import Delivery
 from spike_assets.store.store import Store
 from spike_assets.store.tables import ALERTS
 from spike_assets.store.whole import PLACES
@@ -43,6 +44,7 @@ OLDER = 300
 """Candles before these, which a backfill brings meanwhile."""
 AFTER_CLOSE = timedelta(minutes=5)
 
+ALERTS_FILE = "alerts.yaml"
 _ALERTS = {"kind": "webhook", "secret": SECRET, "allow_private": True}
 
 
@@ -83,24 +85,17 @@ class Machine:
             os.dup2(log, stream.fileno())
 
 
-def _machine(folder: Path, database: str, dagster: str, webhook: str, start: datetime) -> Machine:
+def _machine(folder: Path, database: str, dagster: str | None, webhook: str, start: datetime) -> Machine:
     """Set a machine up."""
-    home = folder / "home"
-    home.mkdir(parents=True)
-    at = make_url(dagster)
-    config = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text(encoding="utf-8"))
-    config["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
-    (home / "dagster.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    folder.mkdir(parents=True)
     channels = {"channels": {CHANNEL: _ALERTS | {"url": webhook}}}
-    (folder / "alerts.yaml").write_text(yaml.safe_dump(channels), encoding="utf-8")
+    (folder / ALERTS_FILE).write_text(yaml.safe_dump(channels), encoding="utf-8")
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("SPIKE_", "OANDA_", "DAGSTER_"))}
-    postgres = {"HOST": at.host, "USERNAME": at.username, "PASSWORD": at.password, "DB": at.database}
     return Machine(
         folder,
         kept
-        | {f"DAGSTER_PG_{name}": str(value) for name, value in postgres.items()}
+        | (_home(folder / "home", dagster) if dagster else {})
         | {
-            "DAGSTER_HOME": str(home),
             "PYTHONPATH": str(ROOT),
             "SPIKE_SOURCE": "simulated",
             "SPIKE_DATABASE": database,
@@ -111,6 +106,17 @@ def _machine(folder: Path, database: str, dagster: str, webhook: str, start: dat
             "SPIKE_ALERT_MAX_AGE": "2d",
         },
     )
+
+
+def _home(home: Path, dagster: str) -> dict[str, str]:
+    """Make a home for Dagster on a Postgres; give what tells of it."""
+    home.mkdir()
+    at = make_url(dagster)
+    config = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text(encoding="utf-8"))
+    config["storage"]["custom"]["config"]["postgres_db"]["port"] = at.port
+    (home / "dagster.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    postgres = {"HOST": at.host, "USERNAME": at.username, "PASSWORD": at.password, "DB": at.database}
+    return {"DAGSTER_HOME": str(home)} | {f"DAGSTER_PG_{name}": str(value) for name, value in postgres.items()}
 
 
 @dataclass
@@ -158,18 +164,30 @@ class Site:
         backfill(self.at(self.first), H1, Window(self.pipeline.history_start, self.told_from))
         process(self.at(self.first + AFTER_CLOSE), H1, trigger="schedule")
 
+    def look(self) -> None:
+        """See that nothing comes again that was acknowledged; whoever sends may be at it."""
+        self.account.look(self._marked())
+
     def check(self, now: datetime) -> None:
         """Hold what was received since the last look against what is marked as sent, while nobody sends."""
-        with self.pipeline.store.reading(FOREVER) as session:
-            marked = session.outbox.newest(10_000, channel=CHANNEL)
-        self.account.check(marked, now, None)
+        self.account.check(self._marked(), now, None)
 
-    def close(self, last: datetime, kills: int) -> None:
-        """Hold everything against a clean run up to the last close; so many programs were killed."""
+    def _marked(self) -> list[Delivery]:
+        with self.pipeline.store.reading(FOREVER) as session:
+            return session.outbox.newest(10_000, channel=CHANNEL)
+
+    def close(self, last: datetime, kills: int, start: datetime | None = None) -> None:
+        """Hold everything against a clean run up to the last close; so many programs were killed.
+
+        Parameters
+        ----------
+        start
+            Where the candles begin: those that a backfill brought meanwhile, unless given.
+        """
         now = self._delivered(last + 3 * AFTER_CLOSE)
         pipeline = self.at(now)
         alone = replace(pipeline, store=Store(MemoryEngine()), policy=Policy())
-        backfill(alone, H1, Window(self.older.start, last))
+        backfill(alone, H1, Window(start or self.older.start, last))
         assert hashes(pipeline, H1) == hashes(alone, H1)
         assert verify(pipeline, H1).difference is None
         self.check(now)
@@ -181,8 +199,7 @@ class Site:
             assert session.ops.unfinished(H1) == []
             assert [session.whole.count(place) for place in PLACES if place.name == "ops.backfills"] == [0]
             told = session.data.read(H1, ALERTS, Window(self.told_from, now), ["alert_id"])
-            marked = session.outbox.newest(10_000, channel=CHANNEL)
-        self.account.close(marked, set(told["alert_id"]), kills)
+        self.account.close(self._marked(), set(told["alert_id"]), kills)
 
     def _delivered(self, now: datetime) -> datetime:
         """Let time pass until nothing waits; give the time of day."""
@@ -197,8 +214,8 @@ class Site:
 
 
 @contextmanager
-def site(root: Path, database: str, dagster: str, first: datetime) -> Iterator[Site]:
-    """Give two machines, on an empty store and an empty database for Dagster."""
+def site(root: Path, database: str, dagster: str | None, first: datetime) -> Iterator[Site]:
+    """Give two machines, on an empty store and an empty database for Dagster, if they have one."""
     start = nth_candle_before(H1, first, HISTORY)
     with Receiver(SECRET) as receiver:
         one, two = (_machine(root / name, database, dagster, receiver.url, start) for name in ("one", "two"))

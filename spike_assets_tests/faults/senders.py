@@ -17,6 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pydantic import SecretStr
 
 from spike_assets.alerts import render
+from spike_assets.alerts.channels.base import Channel
 from spike_assets.alerts.channels.webhook import WebhookChannel
 from spike_assets.alerts.digest import Digest
 from spike_assets.alerts.policy import Policy
@@ -69,9 +70,9 @@ OUTAGES: list[Status | Reset] = [Status(503), Reset(), Reset(after_reading=True)
 
 @dataclass(frozen=True)
 class Impatient:
-    """A webhook that does not wait for an answer for long."""
+    """A channel that does not wait for an answer for long."""
 
-    inner: WebhookChannel
+    inner: Channel
 
     @property
     def name(self) -> str:
@@ -187,25 +188,38 @@ class Account:
     left_alone_until: datetime | None = None
     _seen: int = 0
 
-    def check(self, deliveries: Sequence[Delivery], now: datetime, outcomes: Sequence[Outcome] | None) -> None:
-        """Look at what came since the last look; the outcomes are None when the sender was killed."""
+    def look(self, deliveries: Sequence[Delivery]) -> list[Received]:
+        """Hold what came since the last look against what was marked as sent by then; senders may be at it.
+
+        Parameters
+        ----------
+        deliveries
+            As they were read before this was called.
+        """
         came = self.receiver.received[self._seen :]
         self._seen += len(came)
         again = self.acknowledged & {id_of(one) for one in came}
         assert not again, f"sent again over {self.channel} once acknowledged: {again}"
-        if self.left_alone_until is not None and came:
-            assert now >= self.left_alone_until, f"{self.channel} asked to be left alone"
         sent = {delivery.delivery_id for delivery in deliveries if delivery.status == "sent"}
         taken = {id_of(one) for one in self.receiver.accepted}
         assert sent <= taken, f"marked as sent over {self.channel}, and never taken: {sent - taken}"
         assert self.acknowledged <= sent
-        assert len(taken - sent) <= 1, f"more than one message of {self.channel} was not marked"
+        self.acknowledged = sent
+        return came
+
+    def check(self, deliveries: Sequence[Delivery], now: datetime, outcomes: Sequence[Outcome] | None) -> None:
+        """Look while nobody sends; the outcomes are None when the sender was killed."""
+        came = self.look(deliveries)
+        unmarked = {id_of(one) for one in self.receiver.accepted} - self.acknowledged
+        if self.left_alone_until is not None and came:
+            assert now >= self.left_alone_until, f"{self.channel} asked to be left alone"
+        assert len(unmarked) <= 1, f"more than one message of {self.channel} was not marked"
         if outcomes is not None:
             failed = {one.delivery_id for one in outcomes if one.channel == self.channel and one.status != "sent"}
-            self.excused += len(failed & (taken - sent) - self.unmarked)  # the answer came, and came too late
+            self.excused += len(failed & unmarked - self.unmarked)  # the answer came, and came too late
             if failed and came and came[-1].status == 429:
                 self.left_alone_until = now + ASKED_FOR
-        self.acknowledged, self.unmarked = sent, taken - sent
+        self.unmarked = unmarked
 
     @property
     def repeated(self) -> int:

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ AT_ONCE = 4
 RETRIES = 2
 SECONDS = 0.2
 """What the longest run takes."""
+Moment = Callable[[int], None]
 VERSION = "cheap/version"
 """The tag that says which version of the code was there when a run was asked for."""
 
@@ -97,17 +98,36 @@ class Storm:
             self.do(act, chance)
             until(lambda: len(self._in(*UNDER_WAY, dg.DagsterRunStatus.QUEUED)) < 3 * AT_ONCE, self._log)
 
-    def do(self, act: str, chance: random.Random) -> None:
-        """Kill a run, cancel one, kill the server or the daemon, reload, or nothing: once there is one to do it to."""
+    def do(self, act: str, chance: random.Random, moment: Moment = lambda _: None) -> None:
+        """Kill a run, cancel one, kill the server or the daemon, reload, or nothing: once there is one to do it to.
+
+        Parameters
+        ----------
+        moment
+            Is told the process of a run that has begun, and waits for when it is to be done.
+        """
         if act != "nothing":
-            until(lambda: self._act(act, chance), lambda: f"there was nothing to {act}")
-            self.done[act] += 1
+            until(lambda: self.did(act, chance, moment), lambda: f"there was nothing to {act}: {self._log()}")
+
+    def did(self, act: str, chance: random.Random, moment: Moment = lambda _: None) -> bool:
+        """Do it, if there is one to do it to."""
+        done = self._act(act, chance, moment)
+        self.done[act] += done
+        return done
+
+    def started(self) -> list[Worker]:
+        """Give who works at the runs that have begun."""
+        return [worker for run in self._in(dg.DagsterRunStatus.STARTED) if (worker := Worker.of(run))]
+
+    def unfinished(self) -> int:
+        """Give how many runs have not ended."""
+        return len(self._in(*UNFINISHED))
 
     def settle(self) -> None:
         """Wait until every run has ended, and every run that was to be tried again was."""
         until(lambda: not self._in(*UNFINISHED) and not self._to_retry(), self._log)
 
-    def _act(self, act: str, chance: random.Random) -> bool:
+    def _act(self, act: str, chance: random.Random, moment: Moment) -> bool:
         """Do something; False while there is nothing that it could be done to."""
         if act == "reload":
             self.version += 1
@@ -118,10 +138,11 @@ class Storm:
             self._daemons[-1].process.wait()
             self.start()
             return True
-        found = [worker for run in self._in(dg.DagsterRunStatus.STARTED) if (worker := Worker.of(run))]
+        found = self.started()
         if not found:
             return False
         worker = chance.choice(found)
+        moment(worker.process.pid)
         self.servers |= {each.server for each in found}
         if act == "server":
             return worker.server.signal(signal.SIGKILL)
