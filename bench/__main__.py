@@ -33,7 +33,7 @@ candles per instrument. *Dagster run*: the same pass as a run of five assets in 
 
 _WHERE = """\
 Where the time goes: the database is opened twice, once to say that a pass has begun and once to work; seven commits and
-dozens of statements on it are two thirds of a pass, pandas around them the rest. *Tidying up* (the log written into the
+dozens of statements on it are two fifths of a pass, pandas around them the rest. *Tidying up* (the log written into the
 file) is done by a thread behind the pass.
 """
 

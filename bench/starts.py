@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.passes import Timings
 
-LIBRARIES = "duckdb, pandas, pydantic_settings, requests, yaml"
+LIBRARIES = "pandas, pydantic_settings, requests, yaml"
 """What the function cannot do without."""
 
 _PYTHON = [sys.executable, "-c"]
