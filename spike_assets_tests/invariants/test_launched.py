@@ -40,6 +40,7 @@ def test_runs_in_any_order_and_killed(runs: int, kills: int, tmp_path: Path) -> 
         for open_, act in zip(asked, done, strict=True):
             running.queue("h1_pass", {"dagster/partition": partition_key(H1, open_)})
             running.do(act, chance)
+            running.make_room()
         running.storm.settle()
         ended = {run.tags["dagster/partition"]: run.status for run in reversed(running.storm.instance.get_runs())}
         # Whatever was killed three times over is asked for once more, as a person would.
