@@ -32,8 +32,7 @@ candles per instrument. *Dagster run*: the same pass as a run of five assets in 
 """
 
 _WHERE = """\
-Where the time goes: the database is opened twice, once to say that a pass has begun and once to work; seven commits and
-dozens of statements on it are two fifths of a pass, pandas around them the rest. *Tidying up* (the log written into the
+The database is opened twice, once to say that a pass has begun and once to work. *Tidying up* (the log written into the
 file) is done by a thread behind the pass.
 """
 
@@ -81,7 +80,8 @@ own; instruments beyond the 29 are made up. Postgres 15 on the same machine, wit
 _LAUNCHES = """\
 Milliseconds in a running `spike up`, 29 instruments, as Dagster tells them: from the launch of a run to its success, of
 a run alone and of four at once (one of each granularity). *Dagster's own settings*: a `dagster.yaml` without any, and
-Dagster's own executor, which starts a process for each of the five stages and one for the checks.
+Dagster's own executor, which starts a process for each of the five stages and one for the checks. There are no
+schedules and sensors here. The settings are measured one after the other, each for some minutes.
 """
 
 _STARTS = f"""\

@@ -11,6 +11,7 @@ from bench.launched import STEP_PROCESSES, VARIABLE
 from bench.passes import Timings
 from bench.up import Ask, environment, pipeline_of, spike_up, wait_for
 from spike_assets import market_hours
+from spike_assets.defs import EVENT_BATCHES
 from spike_assets.granularity import GRANULARITIES, H1, Granularity
 from spike_assets.market_hours import Window
 from spike_assets.partition_keys import partition_key
@@ -44,14 +45,15 @@ class Setting:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the environment says of it."""
-        return {STEP_PROCESSES: "1"} if self.step_processes else {}
+        """What the environment says of it; where nothing is set, events are not batched, which `spike up` would do."""
+        unbatched = dict.fromkeys(EVENT_BATCHES, "0") if self.yaml else {}
+        return unbatched | ({STEP_PROCESSES: "1"} if self.step_processes else {})
 
 
 _NOTHING_SET = "telemetry: {enabled: false}\n"
-STOCK = Setting("Dagster's own settings", _NOTHING_SET, step_processes=True, at_once=3, ticks=20)
-ONE_PROCESS = Setting("the same, stages in one process", _NOTHING_SET)
-OURS = Setting("as shipped", None, ticks=30)
+STOCK = Setting("Dagster's own settings", _NOTHING_SET, step_processes=True, at_once=2, ticks=20)
+ONE_PROCESS = Setting("the same, stages in one process", _NOTHING_SET, at_once=5)
+OURS = Setting("as shipped", None, ticks=26)
 SETTINGS = (STOCK, ONE_PROCESS, OURS)
 
 _WORKSPACE = """
@@ -123,7 +125,7 @@ def _loaded(variables: dict[str, str], granularity: Granularity, now: datetime, 
 
 
 def _note(timings: Timings, what: str, runs: list[dict[str, float]]) -> None:
-    """Note when the last of the runs had succeeded, and where the first one's time went."""
+    """Note how long it was from the first launch to the first start, and to the last success."""
     first = min(run["launchTime"] for run in runs)
     asked = min(run["asked"] for run in runs)
     last = max(run["endTime"] for run in runs)

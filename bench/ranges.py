@@ -19,7 +19,7 @@ from spike_assets.defs import EVENT_BATCHES
 from spike_assets.granularity import H1
 from spike_assets.market_hours import Window
 
-STOCK, OURS, POSTGRES = "Dagster's own settings", "as shipped, SQLite", "as shipped, Postgres"
+STOCK, OURS, POSTGRES = "Dagster's own settings, in one process", "as shipped, SQLite", "as shipped, Postgres"
 ASSETS = 5
 YEAR = 6_200
 """H1 candle times of a year."""

@@ -9,8 +9,7 @@ import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from bench.launched import executor
-from spike_assets.definitions import build_defs
+from bench.launched import build
 from spike_assets.defs import schedules
 from spike_assets.granularity import GRANULARITIES, H1
 from spike_assets.pipeline import Pipeline
@@ -58,7 +57,7 @@ def _definitions(shift: Shift) -> object:
     crons = [(granularity, granularity.crons) for granularity in GRANULARITIES.values()]
     for granularity, _ in crons:  # as the schedules read them; everybody else goes by the true ones
         object.__setattr__(granularity, "crons", ("* * * * *",) if granularity is H1 else ("0 0 29 2 *",))
-    defs = build_defs(pipeline=pipeline, executor=executor())
+    defs = build(pipeline)
     for granularity, true in crons:
         object.__setattr__(granularity, "crons", true)
     return defs

@@ -18,12 +18,7 @@ from spike_assets.pipeline import Pipeline
 from spike_assets.settings import Settings, load_settings
 
 
-def build_defs(
-    settings: Settings | None = None,
-    *,
-    pipeline: Pipeline | None = None,
-    executor: dg.ExecutorDefinition = dg.in_process_executor,
-) -> dg.Definitions:
+def build_defs(settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> dg.Definitions:
     """Give everything Dagster is told of.
 
     Parameters
@@ -32,8 +27,6 @@ def build_defs(
         What is in force; read from the environment unless given.
     pipeline
         Used in place of the one that the settings ask for.
-    executor
-        How the stages of a pass are run: one after the other in the run's own process, unless given.
 
     Raises
     ------
@@ -41,7 +34,7 @@ def build_defs(
         A setting is missing or wrong; one line names every bad one.
     """
     pipeline = pipeline or Pipeline.from_settings(settings or load_settings())
-    passes = {granularity: pass_job(granularity, executor) for granularity in GRANULARITIES.values()}
+    passes = {granularity: pass_job(granularity) for granularity in GRANULARITIES.values()}
     reconciles = {granularity: reconcile_job(granularity) for granularity in GRANULARITIES.values()}
     return dg.Definitions(
         assets=[asset for g in GRANULARITIES.values() for asset in granularity_assets(g, pipeline.history_start)],
@@ -53,7 +46,7 @@ def build_defs(
         ],
         sensors=[failed_passes(), alert_sensor(_watched())],
         resources={"pipeline": PipelineResource.over(pipeline)},
-        executor=executor,
+        executor=dg.in_process_executor,
     )
 
 

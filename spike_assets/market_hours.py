@@ -49,6 +49,8 @@ def utc_index(times: object) -> pd.DatetimeIndex:
 
 def _since(anchor: datetime, times: pd.DatetimeIndex, zone: ZoneInfo) -> npt.NDArray[np.int64]:
     """Give how long after a wall-clock time of a zone each time is there, in microseconds of its wall clock."""
+    if times.hasnans:
+        raise ValueError("a time is missing")
     wall = times.tz_convert(zone).tz_localize(None).as_unit("us").asi8
     return np.asarray(wall - (anchor - _EPOCH) // _MICROSECOND, dtype=np.int64)
 

@@ -27,7 +27,7 @@ from spike_assets.defs.partitions import partitions
 from spike_assets.defs.resources import PipelineResource
 from spike_assets.granularity import Granularity
 from spike_assets.market_hours import Window
-from spike_assets.pipeline import Pipeline, candles, records
+from spike_assets.pipeline import Pipeline, candles, collector, records
 from spike_assets.pipeline.context import Watch
 from spike_assets.pipeline.passes import run_stage
 from spike_assets.pipeline.settle import Stage
@@ -152,7 +152,7 @@ def _asset(
     )
     def stage(context: dg.AssetExecutionContext, pipeline: PipelineResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows the bare class only
         run = Run(context, pipeline, granularity, table)
-        with told_to_dagster(context, granularity, run.seconds_left, run.failed):
+        with told_to_dagster(context, granularity, run.seconds_left, run.failed), collector.at_rest():
             summary, stored = work(run)
         if run.due:
             _send(run)

@@ -14,12 +14,12 @@ from typing import Any
 import sqlalchemy as db
 from dagster import EventLogEntry
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
-from dagster._time import datetime_from_timestamp
 
 from spike_assets.defs.sqlite import OpenConnections
+from spike_assets.defs.status_first import StatusFirst
 
 
-class SqliteEventLog(OpenConnections, ConsolidatedSqliteEventLogStorage):
+class SqliteEventLog(StatusFirst, OpenConnections, ConsolidatedSqliteEventLogStorage):
     """The consolidated SQLite event log, on connections that stay open."""
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
@@ -42,16 +42,6 @@ class SqliteEventLog(OpenConnections, ConsolidatedSqliteEventLogStorage):
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
-
-    def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; that a run failed is not in the log before it is in the run's status.
-
-        Dagster stores the event first, and who retries runs passes over one whose run it finds under way.
-        """
-        if event.dagster_event is not None and event.dagster_event.is_run_failure and self.has_instance:
-            at = datetime_from_timestamp(event.timestamp)
-            self._instance.run_storage.handle_run_event(event.run_id, event.dagster_event, at)
-        super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in one transaction."""

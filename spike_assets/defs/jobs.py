@@ -12,18 +12,17 @@ def pass_name(granularity: Granularity) -> str:
     return f"{granularity.schema}_pass"
 
 
-def pass_job(
-    granularity: Granularity, executor: dg.ExecutorDefinition = dg.in_process_executor
-) -> UnresolvedAssetJobDefinition:
+def pass_job(granularity: Granularity) -> UnresolvedAssetJobDefinition:
     """Give the job that runs every stage of a granularity.
 
-    In-process unless told otherwise: starting a process per step takes longer than the whole timeout. The time limit is
-    that of one partition; a range run that is launched without a longer one sets its own when it starts.
+    In-process: starting a process per step takes longer than the whole timeout, and the steps of a run know of one
+    another what they did. The time limit is that of one partition; a range run that is launched without a longer one
+    sets its own when it starts.
     """
     return dg.define_asset_job(
         pass_name(granularity),
         selection=dg.AssetSelection.groups(granularity.schema),
         description=f"One pass over {granularity}: candles, ATR, events, features, alerts.",
         tags={MAX_RUNTIME_TAG: max_runtime(granularity, 1)},
-        executor_def=executor,
+        executor_def=dg.in_process_executor,
     )

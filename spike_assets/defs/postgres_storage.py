@@ -1,7 +1,8 @@
 """Dagster's storage on Postgres, quick enough for a range run: named in `deploy/dagster-postgres.yaml`.
 
 Dagster's own stores materializations in batches, but not what a run says before: which partitions it is going to fill,
-an event each. Those it stores one by one, on two connections that are opened for each. This one changes nothing else.
+an event each. Those it stores one by one, on two connections that are opened for each. This one changes nothing else
+but that a failure is told behind its status (`status_first`).
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,18 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
+from spike_assets.defs.status_first import StatusFirst
+
 _PLANNED = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
-class PostgresEvents(PostgresEventLogStorage):
+class PostgresEvents(StatusFirst, PostgresEventLogStorage):
     """The Postgres event log; partitions that a run is going to fill are stored in batches."""
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events, in one transaction where they tell of partitions to be filled."""
+        if not events:
+            return
         if any(event.dagster_event_type != _PLANNED for event in events):
             super().store_event_batch(events)
             return

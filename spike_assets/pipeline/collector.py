@@ -1,7 +1,7 @@
-"""Python's cyclic garbage collector: it rests while somebody waits for a pass.
+"""Python's cyclic garbage collector: it rests while somebody waits for a pass, or for a stage of one in Dagster.
 
-Walking every object that pandas and DuckDB have made takes 20 to 60 ms, and comes upon one pass in fifteen. What a pass
-leaves is freed by counting references; what of it is in cycles, the collector finds when the pass is over.
+Walking every object that pandas and DuckDB have made takes 20 to 60 ms, and came upon three passes of fifty (counted
+with `gc.callbacks`). What a pass leaves is freed by counting references; what of it is in cycles, it finds later.
 """
 
 import gc

@@ -30,11 +30,6 @@ def test_a_pass_runs_in_one_process(granularity: Granularity) -> None:
     assert job.run_tags["dagster/max_runtime"] == str(int(granularity.timeout.total_seconds()) + 10)
 
 
-def test_another_executor_can_be_given() -> None:
-    defs = build_defs(pipeline=memory_pipeline(), executor=dg.multiprocess_executor)
-    assert defs.resolve_job_def("h1_pass").executor_def is dg.multiprocess_executor
-
-
 @EVERY
 def test_nothing_has_a_retry_policy(granularity: Granularity) -> None:
     # In-process it swallows the interrupt of a timeout, and retries what can never work.

@@ -11,12 +11,18 @@ _ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEven
 def tell_of_crash(instance: DagsterInstance, run: DagsterRun, explanation: str) -> None:
     """Have a run end whose process has died: failed, or canceled if it was to end.
 
-    Where its log says how it ended, it ends like that: the log is written first, and the run's status after it.
+    Where its log says how it ended, it ends like that: of all but a failure the log is written first, and the run's
+    status after it. Where its status says that it failed, and its log does not, its log does from now on.
     """
     ends = instance.all_logs(run.run_id, of_type=_ENDS)
-    if ends:
+    if ends and not run.is_finished:
         event, at = ends[-1].get_dagster_event(), datetime_from_timestamp(ends[-1].timestamp)
         instance.run_storage.handle_run_event(run.run_id, event, at)
+    if ends:
+        return
+    if run.is_finished:
+        if run.status == DagsterRunStatus.FAILURE:  # killed between the two: without an event nobody tries it again
+            instance.report_run_failed(run)
         return
     instance.report_engine_event(explanation, run)
     if run.status == DagsterRunStatus.CANCELING:

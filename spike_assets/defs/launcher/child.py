@@ -72,7 +72,7 @@ def run(warmth: Warmth, asked: Message, launcher: socket.socket, begun: mmap) ->
             return 0  # who launches has gone, or launches it in another way
         with launcher, suppress(GoneError):
             wire.send(launcher, BEGUN)
-        begun[0] = 1
+        begun[0] = 1  # killed before this line, it is left to run monitoring; the other order might run it twice
         _watch(instance, to_do.run_id)
         milliseconds = (time.monotonic() - asked["since"]) * 1000
         instance.report_engine_event(
@@ -125,7 +125,7 @@ def tell_of_crash(instance: DagsterInstance, run_id: str, exit_code: int) -> int
     for _ in range(_TRIES):
         try:
             run = instance.get_run_by_id(run_id)
-            if run is not None and not run.is_finished:
+            if run is not None:
                 books.tell_of_crash(instance, run, books.explanation(run_id, exit_code))
         except Exception:  # noqa: BLE001 - whatever a storage raises that is away
             traceback.print_exc()

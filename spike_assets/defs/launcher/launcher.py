@@ -124,7 +124,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         died = (
             f"The run's process (pid {worker.process.pid}) has died, and so has the server that would have told of it"
         )
-        if found is not None and not found.is_finished:
+        if found is not None:
             books.tell_of_crash(self._instance, found, died)
         return CheckRunHealthResult(WorkerStatus.FAILED, died)
 

@@ -31,6 +31,7 @@ RETRIES = 2
 SECONDS = 0.2
 """What the longest run takes."""
 Moment = Callable[[int], None]
+"""Waits for when a process, whose number it is told, is to be killed."""
 VERSION = "cheap/version"
 """The tag that says which version of the code was there when a run was asked for."""
 
@@ -147,10 +148,12 @@ class Storm:
         if act == "server":
             return worker.server.signal(signal.SIGKILL)
         if act == "cancel":
-            self.canceled.add(worker.run_id)
+            self.canceled.add(worker.run_id)  # it is written down, though its process may have ended by then
             return self.runs.launcher.terminate(worker.run_id)
-        self.killed.add(worker.run_id)
-        return worker.process.signal(signal.SIGKILL)
+        hit = worker.process.signal(signal.SIGKILL)
+        if hit:
+            self.killed.add(worker.run_id)
+        return hit
 
     def _in(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
         return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
