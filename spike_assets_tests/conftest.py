@@ -1,12 +1,17 @@
 """How hypothesis works here (always the same examples in the suite, other and more ones in a soak); no loose ends."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from spike_assets_tests.support import tidied
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it puts into the background ignore Ctrl-C, and so would every command that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "fast",

@@ -65,16 +65,15 @@ class WarmServer:
             self._socket.settimeout(patience)
             answer = wire.receive(self._socket)
         except GoneError:
-            self.end()
+            self._abandon()
             raise NotWarmError(
                 "the warm server ended while it loaded the definitions; the log has its last words"
             ) from None
         except TimeoutError:
-            self._process.kill()
-            self.end()
+            self._abandon()
             raise NotWarmError(f"the warm server did not load the definitions within {patience:.0f} s") from None
         if "failed" in answer:
-            self.end()
+            self._abandon()
             raise NotWarmError(f"the warm server could not load the definitions: {answer['failed']}")
         self.process = Process(**answer["ready"])
 
@@ -116,6 +115,12 @@ class WarmServer:
     def close(self) -> None:
         """Let it end, behind the runs that it has forked."""
         self._socket.close()
+
+    def _abandon(self) -> None:
+        """End it, which has not forked anything yet."""
+        self.close()
+        self._process.kill()
+        self._process.wait()
 
     def end(self) -> None:
         """Let it end, and wait for that, though not for its runs."""
