@@ -17,8 +17,10 @@ def listeners(url: str, n: int) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "listening\n"
-        yield
-        process.terminate()
+        try:
+            yield
+        finally:
+            process.kill()  # whatever whoever started us has it ignore
 
 
 async def listen(url: str, n: int) -> None:
