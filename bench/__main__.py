@@ -62,8 +62,8 @@ its own; and {dashboard.PASSES} passes, one a second, over six instruments, that
 
 _FLOOR = """\
 *Floor*: the file opened once, the last 35 days of every table read (whole rows; a pass reads the columns it needs), the
-rows of one candle time inserted in five commits, closed. *pandas*: what one would write at first: all candles read, ATR,
-events and some features computed anew and written; it computes less than spike does, and finds no late candle.
+rows of one candle time inserted in five commits, closed. *pandas*: what one would write at first: all candles read,
+ATR, events and some features computed anew and written; it computes less than spike does, and finds no late candle.
 """
 
 _ATR = """\
