@@ -125,7 +125,7 @@ def _of_the_store(folder: Path) -> Iterator[str]:
     runs = [passes.as_dagster_run(store.path, home, PASSES + 1, DAGSTER_RUNS) for store in (small, large)]
     history = {"p50": [one.p50("pass") for one in (of_small, of_middle, of_large)]}
     plot = plots.lines(
-        "history", "How does a pass grow with history?", HISTORIES, history, label="candles per instrument"
+        "history", "How does a pass grow with history?", HISTORIES, history, label="candles per instrument", flat=True
     )
     yield _passes(of_small, of_large, *runs, plot=plot)
     latency = timedelta(milliseconds=LATENCY)

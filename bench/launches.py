@@ -52,7 +52,7 @@ class Setting:
 
 _NOTHING_SET = "telemetry: {enabled: false}\n"
 STOCK = Setting("Dagster's own settings", _NOTHING_SET, step_processes=True, at_once=2, ticks=12)
-ONE_PROCESS = Setting("the same, stages in one process", _NOTHING_SET, at_once=5)
+ONE_PROCESS = Setting("Dagster's own, stages in one process", _NOTHING_SET, at_once=5)
 OURS = Setting("as shipped", None, ticks=26)
 SETTINGS = (STOCK, ONE_PROCESS, OURS)
 

@@ -49,25 +49,47 @@ def bars(
     if budget is not None:
         axes.axvline(budget, color="#d64545", linewidth=1, linestyle="--")
         axes.annotate(
-            f"budget {budget:,.0f} {unit}", (budget, -0.7), color="#d64545", fontsize=8, annotation_clip=False
+            f"budget {budget:,.0f} {unit}",
+            (budget, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 4),
+            textcoords="offset points",
+            color="#d64545",
+            fontsize=8,
         )
-    return _saved(figure, axes, name, question)
+    return _saved(figure, axes, name, question, pad=6 if budget is None else 18)
 
 
-def lines(name: str, question: str, x: Sequence[float], values: Mapping[str, Sequence[float]], *, label: str) -> str:
-    """Draw a line for each series over x, both logarithmic; give the line of Markdown that shows it."""
+def lines(
+    name: str,
+    question: str,
+    x: Sequence[float],
+    values: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    flat: bool = False,
+) -> str:
+    """Draw a line for each series over x, both logarithmic; give the line of Markdown that shows it.
+
+    Parameters
+    ----------
+    flat
+        What hardly grows is drawn from zero.
+    """
     figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
     for (series, y), colour in zip(values.items(), (_OURS, "#e8883a", "#3a9d6e", _MUTED), strict=False):
         axes.plot(x, y, marker="o", color=colour, label=series)
         axes.annotate(f"{y[-1]:,.0f}", (x[-1], y[-1]), xytext=(6, -3), textcoords="offset points", color=colour)
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds")
+    axes.set(xscale="log", yscale="linear" if flat else "log", xlabel=label, ylabel="milliseconds")
+    if flat:
+        axes.set_ylim(0, 1.4 * max(max(y) for y in values.values()))
     axes.set_xticks(list(x), [f"{one:,.0f}" for one in x])
     axes.legend(frameon=False)
     return _saved(figure, axes, name, question)
 
 
-def _saved(figure: Figure, axes: Axes, name: str, question: str) -> str:
-    axes.set_title(question, loc="left", fontsize=11, color=_INK)
+def _saved(figure: Figure, axes: Axes, name: str, question: str, pad: float = 6) -> str:
+    axes.set_title(question, loc="left", fontsize=11, color=_INK, pad=pad)
     FOLDER.mkdir(exist_ok=True)
     figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
