@@ -1,8 +1,10 @@
 """Assets are thin: any way of running them gives the tables of `process`, and Dagster is told what happened."""
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -299,3 +301,17 @@ def test_instruments_are_all_that_a_pass_asks_for(instance: dg.DagsterInstance) 
     source = market()
     run(memory_pipeline(source), KEYS[:1], instance)
     assert [sorted(windows) for windows in source.asked] == [sorted(INSTRUMENTS)]
+
+
+def test_the_garbage_collector_rests_while_a_stage_works() -> None:
+    resting: list[bool] = []
+
+    class Noting(FrameSource):
+        def fetch(self, *args: Any, **how: Any) -> Fetched:
+            resting.append(not gc.isenabled())
+            return super().fetch(*args, **how)
+
+    with ephemeral() as instance:
+        run(memory_pipeline(Noting(market().candles)), KEYS[:1], instance)
+    assert resting == [True]
+    assert gc.isenabled()
